@@ -71,6 +71,9 @@ HOST(hset) int32_t host_hset(const void *key, int32_t klen, const void *field, i
 HOST(hdel) int32_t host_hdel(const void *key, int32_t klen, const void *pairs, int32_t count);
 HOST(call) int32_t host_call(const void *cmd, int32_t cmdlen, const void *args, int32_t argslen, void *buf,
                              int32_t cap);
+HOST(http) int32_t host_http(const void *request, int32_t len, void *buf, int32_t cap);
+HOST(after_commit) int32_t host_after_commit(const void *request, int32_t len, void *buf, int32_t cap);
+HOST(config) int32_t host_config(const void *name, int32_t nlen, void *buf, int32_t cap);
 HOST(take) int32_t host_take(void *buf, int32_t offset, int32_t len);
 HOST(log) void host_log(int32_t level, const void *ptr, int32_t len);
 HOST(time_millis) int64_t host_time_millis(void);
@@ -833,49 +836,93 @@ static JSValue resp_value(JSContext *ctx, struct resp *resp, bool top, int depth
     return JS_ThrowInternalError(ctx, "the host's reply is malformed");
 }
 
-/* call(command, ...args) */
-static JSValue js_call(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv)
+/* Appends words as the host reads a list: a RESP array of bulk strings. */
+static bool append_words(JSContext *ctx, struct text *list, int argc, JSValueConst *argv)
 {
-    struct bytes command, argument;
-    if (!check_call(ctx, "call") || !take_bytes(ctx, argv[0], "a command", &command))
-        return JS_EXCEPTION;
-    struct text args = {0};
-    append_text(&args, "*");
-    append_number(&args, argc > 1 ? (uint64_t)argc - 1 : 0);
-    append_text(&args, "\r\n");
-    JSValue result = JS_EXCEPTION;
-    for (int i = 1; i < argc; i++) {
-        if (!take_bytes(ctx, argv[i], "an argument", &argument))
-            goto out;
-        append_text(&args, "$");
-        append_number(&args, argument.len);
-        append_text(&args, "\r\n");
-        append(&args, argument.at, argument.len);
-        append_text(&args, "\r\n");
-        free_bytes(ctx, &argument);
+    struct bytes word;
+    append_text(list, "*");
+    append_number(list, (uint64_t)argc);
+    append_text(list, "\r\n");
+    for (int i = 0; i < argc; i++) {
+        if (!take_bytes(ctx, argv[i], "an argument", &word))
+            return false;
+        append_text(list, "$");
+        append_number(list, word.len);
+        append_text(list, "\r\n");
+        append(list, word.at, word.len);
+        append_text(list, "\r\n");
+        free_bytes(ctx, &word);
     }
-    int32_t len = host_call(command.at, (int32_t)command.len, args.bytes, (int32_t)args.len, scratch,
-                            sizeof scratch);
-    if (len < 0) {
-        result = throw_status(ctx, len, "call", command.at, command.len);
-        goto out;
-    }
+    return true;
+}
+
+/* A result of the host that is a value in RESP2, of which `scratch` holds the beginning. */
+static JSValue host_value(JSContext *ctx, int32_t len)
+{
     uint8_t *reply = scratch;
     if (len > (int32_t)sizeof scratch) {
         reply = js_malloc(ctx, (size_t)len);
         if (!reply)
-            goto out;
+            return JS_EXCEPTION;
         memcpy(reply, scratch, sizeof scratch);
         host_take(reply + sizeof scratch, sizeof scratch, len - (int32_t)sizeof scratch);
     }
     struct resp resp = {reply, reply + len};
-    result = resp_value(ctx, &resp, true, 0);
+    JSValue result = resp_value(ctx, &resp, true, 0);
     if (reply != scratch)
         js_free(ctx, reply);
-out:
+    return result;
+}
+
+/* call(command, ...args) */
+static JSValue js_call(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv)
+{
+    struct bytes command;
+    if (!check_call(ctx, "call") || !take_bytes(ctx, argv[0], "a command", &command))
+        return JS_EXCEPTION;
+    struct text args = {0};
+    JSValue result = JS_EXCEPTION;
+    if (append_words(ctx, &args, argc > 1 ? argc - 1 : 0, argv + 1)) {
+        int32_t len = host_call(command.at, (int32_t)command.len, args.bytes, (int32_t)args.len, scratch,
+                                sizeof scratch);
+        result = len < 0 ? throw_status(ctx, len, "call", command.at, command.len) : host_value(ctx, len);
+    }
     free(args.bytes);
     free_bytes(ctx, &command);
     return result;
+}
+
+/* http(method, url, body, ...headers), afterCommit(method, url, body, ...headers) */
+static JSValue js_request(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv, int after_commit)
+{
+    struct bytes url;
+    if (!check_call(ctx, after_commit ? "afterCommit" : "fetch") || !take_bytes(ctx, argv[1], "a URL", &url))
+        return JS_EXCEPTION;
+    struct text list = {0};
+    JSValue result = JS_EXCEPTION;
+    if (append_words(ctx, &list, argc, argv)) {
+        int32_t len = after_commit ? host_after_commit(list.bytes, (int32_t)list.len, scratch, sizeof scratch)
+                                   : host_http(list.bytes, (int32_t)list.len, scratch, sizeof scratch);
+        const char *name = after_commit ? "after_commit" : "http";
+        result = len < 0 ? throw_status(ctx, len, name, url.at, url.len) : host_value(ctx, len);
+    }
+    free(list.bytes);
+    free_bytes(ctx, &url);
+    return result;
+}
+
+/* config(name) */
+static JSValue js_config(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv)
+{
+    struct bytes name;
+    if (!check_call(ctx, "config") || !take_bytes(ctx, argv[0], "a name", &name))
+        return JS_EXCEPTION;
+    int32_t len = host_config(name.at, (int32_t)name.len, scratch, sizeof scratch);
+    JSValue value = len == NOT_FOUND ? JS_NULL
+                    : len < 0 ? throw_status(ctx, len, "config", name.at, name.len)
+                              : host_result(ctx, len, false, "the configuration", name.at, name.len);
+    free_bytes(ctx, &name);
+    return value;
 }
 
 /* ---- Text in UTF-8 ------------------------------------------------------------------------------------ */
@@ -943,6 +990,9 @@ static const JSCFunctionListEntry host_functions[] = {
     JS_CFUNC_DEF("hset", 3, js_hset),
     JS_CFUNC_MAGIC_DEF("hdel", 1, js_pairs, PAIRS_HDEL),
     JS_CFUNC_DEF("call", 1, js_call),
+    JS_CFUNC_MAGIC_DEF("http", 3, js_request, false),
+    JS_CFUNC_MAGIC_DEF("afterCommit", 3, js_request, true),
+    JS_CFUNC_DEF("config", 1, js_config),
     JS_CFUNC_DEF("log", 2, js_log),
     JS_CFUNC_DEF("random", 1, js_random),
     JS_CFUNC_DEF("encode", 1, js_encode),
@@ -960,6 +1010,9 @@ static int init_host(JSContext *ctx, JSModuleDef *module)
 /* The SDK, which every program can import. */
 static const char sdk[] = {
 #embed "../../sdk/js/src/ferrite.js"
+    , 0};
+static const char fetch[] = {
+#embed "../../sdk/js/src/fetch.js"
     , 0};
 static const char globals[] = {
 #embed "../../sdk/js/src/globals.js"
@@ -980,6 +1033,8 @@ static JSModuleDef *load_module(JSContext *ctx, const char *name, void *opaque)
 {
     if (!strcmp(name, "ferrite-wasm"))
         return compile_module(ctx, sdk, sizeof sdk - 1, "ferrite-wasm");
+    if (!strcmp(name, "ferrite-wasm:fetch"))
+        return compile_module(ctx, fetch, sizeof fetch - 1, "ferrite-wasm:fetch");
     JS_ThrowReferenceError(ctx, "there is no module '%s': a program is one file and can import only 'ferrite-wasm'; "
                                 "`ferrite-wasmc build` bundles files and packages into one", name);
     return NULL;
@@ -987,7 +1042,9 @@ static JSModuleDef *load_module(JSContext *ctx, const char *name, void *opaque)
 
 static char *keep_name(JSContext *ctx, const char *base, const char *name, void *opaque)
 {
-    return js_strdup(ctx, name);
+    /* Only the SDK has more than one file. */
+    bool own = !strcmp(base, "ferrite-wasm") && !strcmp(name, "./fetch.js");
+    return js_strdup(ctx, own ? "ferrite-wasm:fetch" : name);
 }
 
 /* ---- Memory ------------------------------------------------------------------------------------------- */

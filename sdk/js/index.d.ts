@@ -60,6 +60,87 @@ export function scan(pattern: string): string[];
 /** Runs any command. Its error is thrown as a ReplyError. */
 export function call(command: string, ...args: Value[]): Reply;
 
+/**
+ * Reads a value of the function's own configuration, which `CONFIG` of `WASM.LOAD` and `WASM.CONFIG` set; null
+ * if there is none of this name.
+ */
+export function config(name: string): string | null;
+
+/** The headers of a request: an object, a list of pairs, or `Headers`. */
+export type HeadersInit = Headers | Record<string, string> | Iterable<[string, string]>;
+
+/** The body of a request: text, or bytes. */
+export type Body = string | ArrayBuffer | ArrayBufferView;
+
+/** Everything about a request but its URL. */
+export interface RequestInit {
+  /** `GET` if it is left out. */
+  method?: string;
+  headers?: HeadersInit;
+  body?: Body | null;
+  /** Follow redirections (as without it), take them as responses, or fail. */
+  redirect?: "follow" | "manual" | "error";
+  /** Longest duration in milliseconds; the server's own limit stays in force. */
+  timeoutMillis?: number;
+}
+
+/** The headers of a request or a response, as in browsers. */
+export class Headers {
+  constructor(init?: HeadersInit);
+  append(name: string, value: string): void;
+  delete(name: string): void;
+  /** All values of a header, with commas between them; null if there is none. */
+  get(name: string): string | null;
+  getSetCookie(): string[];
+  has(name: string): boolean;
+  set(name: string, value: string): void;
+  forEach(run: (value: string, name: string, headers: Headers) => void, self?: unknown): void;
+  entries(): IterableIterator<[string, string]>;
+  keys(): IterableIterator<string>;
+  values(): IterableIterator<string>;
+  [Symbol.iterator](): IterableIterator<[string, string]>;
+}
+
+/** A response, as in browsers. It has no stream: its body was read when the request was made. */
+export class Response {
+  constructor(body?: Body | null, init?: { status?: number; statusText?: string; headers?: HeadersInit });
+  /** Makes a response with JSON. */
+  static json(value: unknown, init?: { status?: number; statusText?: string; headers?: HeadersInit }): Response;
+  readonly status: number;
+  /** Empty for responses of servers. */
+  readonly statusText: string;
+  /** True if the status is from 200 to 299. */
+  readonly ok: boolean;
+  /** The URL that answered, which redirections may have changed. */
+  readonly url: string;
+  readonly type: "basic" | "default";
+  readonly headers: Headers;
+  readonly bodyUsed: boolean;
+  /** The body as text; what is not UTF-8 becomes U+FFFD. */
+  text(): Promise<string>;
+  json(): Promise<any>;
+  bytes(): Promise<Uint8Array>;
+  arrayBuffer(): Promise<ArrayBuffer>;
+  clone(): Response;
+}
+
+/**
+ * Makes a request, which the function's permissions must list in `allow_network`. The call waits for the
+ * response. Without one, the promise is rejected with a ReplyError whose code is NOPERM, INVALID, LIMIT,
+ * ADDRESS, DNS, CONNECT, TLS, TIMEOUT, REDIRECT, PROTOCOL or UNAVAILABLE. It is also a global object.
+ */
+export function fetch(url: string | { toString(): string }, init?: RequestInit): Promise<Response>;
+
+/**
+ * Makes a request a part of what the call commits, and returns its idempotency key.
+ *
+ * If the call commits, the host sends the request afterwards, and again until the server accepts it by a
+ * status from 200 to 299. It may arrive more than once, each time with the same header `idempotency-key`:
+ * the one that the request has, or a random one. Nothing is sent for a call that fails. Throws a ReplyError
+ * whose code is NOPERM, INVALID, LIMIT or UNAVAILABLE.
+ */
+export function afterCommit(url: string | { toString(): string }, init?: RequestInit): string;
+
 /** Writes a line to the server's log, as `console.log` does. */
 export function log(text: string): void;
 

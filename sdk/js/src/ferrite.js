@@ -3,6 +3,8 @@
 
 import * as host from "#host";
 
+export { afterCommit, fetch, Headers, Response } from "./fetch.js";
+
 export const {
   get,
   getBytes,
@@ -17,6 +19,7 @@ export const {
   hgetBytes,
   hdel,
   call,
+  config,
 } = host;
 
 /** True if a text starts with an error code, such as WRONGTYPE, and has more after it. */

@@ -1,7 +1,7 @@
 // Global objects that programs and packages expect beside the language's own.
 
 import { decode, encode, log, random } from "#host";
-import "ferrite-wasm";
+import { fetch, Headers, Response } from "ferrite-wasm";
 
 function shown(value) {
   if (typeof value === "string") return value;
@@ -76,6 +76,6 @@ const console = {
   error: at(4),
 };
 
-for (const [name, value] of Object.entries({ console, crypto, TextEncoder, TextDecoder })) {
+for (const [name, value] of Object.entries({ console, crypto, fetch, Headers, Response, TextEncoder, TextDecoder })) {
   Object.defineProperty(globalThis, name, { value, writable: true, configurable: true });
 }

@@ -5,6 +5,7 @@ ARGS, in order, and its result becomes the reply. All of a call's writes take ef
 has replied, also with an `Error`, and none of them after any other exception.
 """
 
+from ferrite import http
 from ferrite._errors import Error
 from ferrite._entries import Json, entries, function
 from ferrite._replies import OK, Double, Simple
@@ -31,6 +32,7 @@ from ferrite._store import (
     time_ms,
     ttl_ms,
 )
+from ferrite.http import after_commit, config
 
 __all__ = [
     "OK",
@@ -38,7 +40,9 @@ __all__ = [
     "Error",
     "Json",
     "Simple",
+    "after_commit",
     "call",
+    "config",
     "delete",
     "entries",
     "exists",
@@ -53,6 +57,7 @@ __all__ = [
     "hget_bytes",
     "hgetall",
     "hset",
+    "http",
     "incr",
     "keys",
     "log",

@@ -9,7 +9,7 @@ import traceback
 
 import wit_world
 from componentize_py_types import Err
-from wit_world.imports import data, host, types
+from wit_world.imports import data, host, network, types
 
 from ferrite import _host
 from ferrite._entries import entries
@@ -70,6 +70,18 @@ def _operation(function):
     return staticmethod(run)
 
 
+def _request(function):
+    def run(*parts):
+        try:
+            return function(network.Request(*parts))
+        except Err as failed:
+            if isinstance(failed.value, network.RequestError_Denied):
+                raise _host.Failure("denied") from None
+            raise _host.RequestFailed(failed.value.value) from None
+
+    return staticmethod(run)
+
+
 class Host:
     """The functions of the WIT as a host of `ferrite`."""
 
@@ -92,6 +104,14 @@ class Host:
     @_operation
     def call(words):
         return [(_KINDS[type(item)], getattr(item, "value", None)) for item in data.call(words)]
+
+    @_request
+    def http(request):
+        response = network.send(request)
+        return response.status, response.url, response.headers, response.body
+
+    after_commit = _request(network.after_commit)
+    config = staticmethod(network.config)
 
     @staticmethod
     def log(level, message):

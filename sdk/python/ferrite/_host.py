@@ -1,7 +1,8 @@
 """The host that functions call: the real one in a component, a store in memory in tests.
 
 A host has the methods `get`, `set`, `delete`, `exists`, `incr_by`, `expire`, `ttl`, `hget`, `hset`,
-`hdel`, `call`, `log`, `time_ms` and `random`. Keys and values are bytes; failures are raised as `Failure`.
+`hdel`, `call`, `log`, `time_ms`, `random`, `http`, `after_commit` and `config`. Keys and values are bytes;
+failures are raised as `Failure`, and as `RequestFailed` by requests.
 """
 
 from ferrite._errors import Error, excerpt
@@ -9,6 +10,10 @@ from ferrite._errors import Error, excerpt
 
 class Failure(Exception):
     """The host refused an operation, for one of the reasons of `failure` in the WIT."""
+
+
+class RequestFailed(Exception):
+    """A request has no response; the text is that of an error reply."""
 
 
 _current = None

@@ -1,5 +1,7 @@
 //! Programs in JavaScript on the server and in Valkey and Redis: defined as source, compiled by the worker.
 
+mod requests;
+
 use std::fs;
 
 use ferrite_tests::{Client, EngineKind, Reply, Server};

@@ -8,6 +8,12 @@ use std::path::Path;
 use ferrite_tests::{Client, Reply, Server};
 
 use super::{is_there, printed};
+use crate::network::receiver::{ReceivingServer, free_port, url};
+
+const OPEN: &str = "[wasm.security]\nallow_network = [\"http://127.0.0.1:*\"]\nallow_private_network = [\"127.0.0.1\"]\n";
+
+/// The rule that lets functions make requests.
+const PERMISSIONS: &str = r#"{"allow_write": true, "allow_network": ["http://127.0.0.1:*/open"]}"#;
 
 /// Texts, and the number that each is read as; nothing if it is refused.
 type Numbers = Vec<(String, Option<String>)>;
@@ -25,9 +31,18 @@ fn load(language: &str, source: &str, functions: &str) -> Option<(Server, Client
     fs::write(project.join(source), functions).expect("it can be written");
     printed(wasmc, &["build"], &project);
     let wasm = fs::read(project.join("build/project.wasm")).expect("it was built");
-    let server = Server::start();
+    let server = Server::builder().config(OPEN).start();
     let mut client = server.client();
-    let loaded = client.call(&[b"WASM.LOAD".as_slice(), b"m", &wasm]);
+    let words: [&[u8]; 7] = [
+        b"WASM.LOAD",
+        b"m",
+        &wasm,
+        b"PERMISSIONS",
+        PERMISSIONS.as_bytes(),
+        b"CONFIG",
+        r#"{"token": "tökens"}"#.as_bytes(),
+    ];
+    let loaded = client.call(&words);
     assert!(matches!(loaded, Reply::Bulk(_)), "{loaded:?}");
     Some((server, client))
 }
@@ -100,6 +115,44 @@ fn what_is_printed_is_logged(server: &Server, client: &mut Client) {
     );
 }
 
+/// The texts of an array; integers as their digits.
+fn texts(reply: &Reply) -> Vec<String> {
+    let items = reply.elements().unwrap_or_else(|| panic!("{reply:?}"));
+    let text = |item: &Reply| match item.int() {
+        Some(number) => number.to_string(),
+        None => item
+            .text()
+            .unwrap_or_else(|| panic!("{reply:?}"))
+            .to_owned(),
+    };
+    items.iter().map(text).collect()
+}
+
+fn requests_are_made(client: &mut Client) {
+    let receiver = ReceivingServer::start();
+    let open = receiver.url("/open");
+    receiver.answer(&[404]);
+    let reply = call(client, "ask", &open);
+    assert_eq!(texts(&reply), ["404", "ok", "2", &open]);
+    let arrived = receiver.next();
+    assert_eq!((&*arrived.method, &*arrived.body), ("POST", "body"));
+    for (target, code) in [
+        (receiver.url("/closed"), "NOPERM"),
+        (url(free_port(), "/open"), "CONNECT"),
+        ("nonsense".to_owned(), "INVALID"),
+    ] {
+        let error = error(client, "ask", Some(&target));
+        assert!(error.starts_with(code), "{target}: {error}");
+    }
+    let reply = call(client, "tell", &open);
+    let arrived = receiver.next();
+    assert_eq!((&*arrived.method, &*arrived.body), ("POST", "later"));
+    assert_eq!(texts(&reply), [&*arrived.key, "tökens", "none"]);
+    let error = error(client, "tell", Some(&receiver.url("/closed")));
+    assert!(error.starts_with("NOPERM"), "{error}");
+    assert_eq!(receiver.arrived.try_iter().count(), 0);
+}
+
 #[test]
 fn rust() {
     let functions = include_str!("functions/functions.rs");
@@ -108,6 +161,7 @@ fn rust() {
     };
     numbers_are_read_as_in_the_table(&mut client);
     what_is_printed_is_logged(&server, &mut client);
+    requests_are_made(&mut client);
     assert_eq!(
         error(&mut client, "fail", Some("x")),
         "TRAP panic: on purpose: x (src/lib.rs:22)"
@@ -127,6 +181,7 @@ fn assemblyscript() {
     };
     numbers_are_read_as_in_the_table(&mut client);
     what_is_printed_is_logged(&server, &mut client);
+    requests_are_made(&mut client);
     assert_eq!(
         error(&mut client, "fail", Some("x")),
         "TRAP panic: on purpose: x (assembly/index.ts:16)"
@@ -151,6 +206,7 @@ fn typescript() {
     };
     numbers_are_read_as_in_the_table(&mut client);
     what_is_printed_is_logged(&server, &mut client);
+    requests_are_made(&mut client);
     assert_eq!(error(&mut client, "refuse", Some("x")), "REFUSED x");
     // Positions are those of the source, not of the bundle.
     assert_eq!(
@@ -183,6 +239,7 @@ fn go() {
     };
     numbers_are_read_as_in_the_table(&mut client);
     what_is_printed_is_logged(&server, &mut client);
+    requests_are_made(&mut client);
     for entry in ["fail", "fail_late"] {
         assert_eq!(
             error(&mut client, entry, Some(entry)),
@@ -216,6 +273,7 @@ fn c() {
     };
     numbers_are_read_as_in_the_table(&mut client);
     what_is_printed_is_logged(&server, &mut client);
+    requests_are_made(&mut client);
     assert_eq!(
         error(&mut client, "fail", Some("x")),
         "TRAP panic: on purpose: x"

@@ -3,9 +3,12 @@
 use std::fs;
 use std::path::Path;
 
-use ferrite_tests::{Reply, Server};
+use ferrite_tests::{Client, Reply, Server};
 
 use super::{is_there, output, printed};
+use crate::network::receiver::ReceivingServer;
+
+const OPEN: &str = "[wasm.security]\nallow_network = [\"http://127.0.0.1:*\"]\nallow_private_network = [\"127.0.0.1\"]\n";
 
 /// A project's functions.
 const FUNCTIONS: &str = r#"
@@ -78,6 +81,24 @@ def store(key: str):
         ferrite.call("LPUSH", "l", "x", "y"), ferrite.call("LRANGE", "l", 0, -1), ferrite.keys("*"),
         ferrite.delete(key, "n", "l"), len(ferrite.random_bytes(9)), ferrite.time_ms() > 1_600_000_000_000,
     ]
+
+@ferrite.function
+def ask(key: str, url: str, text: str):
+    ferrite.set(key, "asked")
+    response = ferrite.http.post(url, text, headers={"X-A": "b"}, timeout=60)
+    return [response.status_code, response.ok, response.text, response.headers["Content-Length"], response.url]
+
+@ferrite.function
+def refused(url: str):
+    try:
+        ferrite.http.get(url)
+    except ferrite.Error as error:
+        return error.code
+
+@ferrite.function
+def tell(key: str, url: str):
+    ferrite.set(key, "told")
+    return [ferrite.after_commit("POST", url, json={"a": 1}), ferrite.config("token"), ferrite.config("none")]
 "#;
 
 /// A module that imports another inside a function.
@@ -121,18 +142,21 @@ fn functions_reply_fail_and_begin_anew() {
     assert!(printed("ferrite-wasmc", &["build"], &project).contains(digest));
     assert_eq!(made().expect("it is still there"), before);
     // The server finds the code in the project's cache.
-    let server = Server::builder().dir(&project).start();
+    let receiver = ReceivingServer::start();
+    let server = Server::builder().dir(&project).config(OPEN).start();
     let mut client = server.client();
     client.hello3();
     let limits = br#"{"max_memory": "64MB", "max_fuel": 200000000}"#;
-    let words: [&[u8]; 7] = [
+    let words: [&[u8]; 9] = [
         b"WASM.LOAD",
         b"m",
         digest.as_bytes(),
         b"PERMISSIONS",
-        br#"{"allow_write": true}"#,
+        br#"{"allow_write": true, "allow_network": ["http://127.0.0.1:*/open*"]}"#,
         b"LIMITS",
         limits,
+        b"CONFIG",
+        r#"{"token": "tökens"}"#.as_bytes(),
     ];
     let loaded = client.call(&words);
     assert!(matches!(loaded, Reply::Bulk(_)), "{loaded:?}");
@@ -232,6 +256,40 @@ fn functions_reply_fail_and_begin_anew() {
         Reply::Bool(true),
     ];
     assert_eq!(stored, Reply::Array(expected));
+    requests_are_made(&mut client, &receiver);
+}
+
+/// Requests by `ferrite.http` and after the commit.
+fn requests_are_made(client: &mut Client, receiver: &ReceivingServer) {
+    let open = receiver.url("/open?a=1");
+    receiver.answer(&[404]);
+    let reply = client.call(&["WASM.CALL", "m.ask", "KEYS", "k", "ARGS", &open, "grüße"]);
+    let expected = vec![
+        Reply::Int(404),
+        Reply::Bool(false),
+        bulk("ok"),
+        bulk("2"),
+        bulk(&open),
+    ];
+    assert_eq!(reply, Reply::Array(expected));
+    let arrived = receiver.next();
+    let told = (&*arrived.method, &*arrived.target, &*arrived.body);
+    assert_eq!(told, ("POST", "/open?a=1", "grüße"));
+    assert_eq!(client.run("GET k"), bulk("asked"));
+    for (target, code) in [
+        (receiver.url("/closed"), "NOPERM"),
+        ("http://127.0.0.1:1/open".to_owned(), "CONNECT"),
+        ("nonsense".to_owned(), "INVALID"),
+    ] {
+        let reply = client.call(&["WASM.CALL", "m.refused", "ARGS", &target]);
+        assert_eq!(reply, bulk(code), "{target}");
+    }
+    let reply = client.call(&["WASM.CALL", "m.tell", "KEYS", "k", "ARGS", &open]);
+    let arrived = receiver.next();
+    assert_eq!(arrived.body, r#"{"a": 1}"#);
+    let expected = vec![bulk(&arrived.key), bulk("tökens"), Reply::Null];
+    assert_eq!(reply, Reply::Array(expected));
+    assert_eq!(receiver.arrived.try_iter().count(), 0);
 }
 
 /// Builds bad functions; returns what the build says.

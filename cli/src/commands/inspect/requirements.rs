@@ -27,7 +27,7 @@ pub(super) struct Requirements {
     pub(super) writes: Vec<String>,
     /// True if the module runs commands by name, which its permissions then have to allow.
     pub(super) commands: bool,
-    /// True if the module makes requests to other servers, which its permissions then have to list.
+    /// True if the module can make requests to other servers, which its permissions then have to list.
     pub(super) requests: bool,
     /// Imported functions of WASI preview 1. Those about files find only the directories of
     /// `allow_filesystem`; sockets are never available.

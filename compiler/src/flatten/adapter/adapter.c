@@ -22,6 +22,7 @@ typedef unsigned long long u64;
 #define EXPORT(name) __attribute__((export_name(name)))
 #define DATA(name) EXPORT("ferrite:function/data@0.1.0#" name)
 #define HOST(name) EXPORT("ferrite:function/host@0.1.0#" name)
+#define NETWORK(name) EXPORT("ferrite:function/network@0.1.0#" name)
 
 FERRITE("key_count") i32 key_count(void);
 FERRITE("arg_count") i32 arg_count(void);
@@ -47,6 +48,9 @@ FERRITE("hget") i32 hget(void *, i32, void *, i32, void *, i32);
 FERRITE("hset") i32 hset(void *, i32, void *, i32, void *, i32);
 FERRITE("hdel") i32 hdel(void *, i32, void *, i32);
 FERRITE("call") i32 command(void *, i32, void *, i32, void *, i32);
+FERRITE("http") i32 http(void *, i32, void *, i32);
+FERRITE("after_commit") i32 after_commit(void *, i32, void *, i32);
+FERRITE("config") i32 config(void *, i32, void *, i32);
 FERRITE("take") i32 take(void *, i32, i32);
 FERRITE("log") void write_log(i32, void *, i32);
 FERRITE("time_millis") i64 time_millis(void);
@@ -292,6 +296,140 @@ static void random_list(u8 *result, u64 len) {
 }
 
 HOST("random") void host_random(i32 len, u8 *result) { random_list(result, (u32)len); }
+
+// ferrite:function/network
+
+// Appends a bulk string of RESP; returns its end.
+static u8 *bulk(u8 *to, void *bytes, u32 len) {
+  to = head(to, '$', len);
+  if (len) __builtin_memcpy(to, bytes, len);
+  to += len;
+  *to++ = '\r';
+  *to++ = '\n';
+  return to;
+}
+
+// Appends an option of a request with its value; the name is the bytes of a number, the lowest first.
+static u8 *option(u8 *to, u64 first, u64 second, u32 len, u32 value) {
+  to = head(to, '$', len);
+  for (u32 i = 0; i < len; i++) *to++ = i < 8 ? first >> 8 * i : second >> 8 * (i - 8);
+  *to++ = '\r';
+  *to++ = '\n';
+  u32 n = digits(value);
+  to = head(to, '$', n);
+  for (u32 i = n; i--; value /= 10) to[i] = '0' + value % 10;
+  to += n;
+  *to++ = '\r';
+  *to++ = '\n';
+  return to;
+}
+
+// Bytes around those of a bulk string: the kind, ten digits, and two ends of lines.
+#define BULK_BYTES 15
+
+// Writes a request as the host reads it; returns its length, and 0 if that is too much for one.
+static u32 write_request(void *method, u32 method_len, void *url, u32 url_len, u32 *headers, u32 n, void *body,
+                         u32 body_len, i32 has_timeout, u32 timeout, i32 has_redirects, u32 redirects) {
+  u64 len = 3 * BULK_BYTES + (u64)method_len + url_len + body_len + 4 * 32;
+  for (u32 i = 0; i < n; i++) len += 2 * BULK_BYTES + (u64)headers[4 * i + 1] + headers[4 * i + 3];
+  if (len > 0x7fffffff) return 0;
+  u8 *list = scratch(len);
+  u8 *to = head(list, '*', 3 + 2 * n + 2 * !!has_timeout + 2 * !!has_redirects);
+  to = bulk(to, method, method_len);
+  to = bulk(to, url, url_len);
+  to = bulk(to, body, body_len);
+  for (u32 i = 0; i < n; i++, headers += 4) {
+    u32 name_len = headers[1];
+    // A name with a colon first would be an option; the host refuses an empty one.
+    if (name_len && U8(headers[0], 0) == ':') name_len = 0;
+    to = bulk(to, (void *)headers[0], name_len);
+    to = bulk(to, (void *)headers[2], headers[3]);
+  }
+  // `:timeout` and `:redirects`.
+  if (has_timeout) to = option(to, 0x74756f656d69743a, 0, 8, timeout);
+  if (has_redirects) to = option(to, 0x636572696465723a, 0x7374, 10, redirects);
+  return to - list;
+}
+
+// Writes `denied` or the text of an error that the host has replied, with the variant at `offset`.
+static i32 refused(u8 *result, u32 offset, i32 status) {
+  if (status == ERRORS_FROM) {
+    U8(result, 0) = 1;
+    U8(result, offset) = 0;
+    return 1;
+  }
+  u8 *text;
+  u32 len;
+  if (status < 0) {
+    // LIMIT, because the request is too long.
+    text = allocate(1, 5);
+    U32(text, 0) = 0x494d494c;
+    U8(text, 4) = 'T';
+    len = 5;
+  } else {
+    u8 *reply = scratch(status);
+    take(reply, 0, status);
+    if (*reply != '-') return 0;
+    len = line_end(reply + 1) - (reply + 1);
+    text = allocate(1, len);
+    __builtin_memcpy(text, reply + 1, len);
+  }
+  U8(result, 0) = 1;
+  U8(result, offset) = 1;
+  U32(result, offset + 4) = (u32)text;
+  U32(result, offset + 8) = len;
+  return 1;
+}
+
+// Copies a bulk string into a list at `list`; returns the end of the string.
+static u8 *bulk_list(u8 *from, void *list) {
+  u32 len = number(from + 1);
+  from = line_end(from) + 2;
+  u8 *bytes = allocate(1, len);
+  if (len) __builtin_memcpy(bytes, from, len);
+  U32(list, 0) = (u32)bytes;
+  U32(list, 4) = len;
+  return from + len + 2;
+}
+
+NETWORK("send")
+void network_send(void *method, u32 method_len, void *url, u32 url_len, u32 *headers, u32 n, void *body,
+                  u32 body_len, i32 has_timeout, u32 timeout, i32 has_redirects, u32 redirects, u8 *result) {
+  u32 len = write_request(method, method_len, url, url_len, headers, n, body, body_len, has_timeout, timeout,
+                          has_redirects, redirects);
+  i32 status = len ? http((void *)scratch_at, len, 0, 0) : ERRORS_FROM - 4;
+  if (refused(result, 4, status)) return;
+  u8 *at = (u8 *)scratch_at;
+  u32 words = number(at + 1);
+  at = line_end(at) + 2;
+  U8(result, 0) = 0;
+  *(unsigned short *)(result + 4) = number(at + 1);
+  at = bulk_list(line_end(at) + 2, result + 8);
+  at = bulk_list(at, result + 24);
+  u32 found = (words - 3) / 2;
+  u8 *pair = allocate(4, found * 16);
+  U32(result, 16) = (u32)pair;
+  U32(result, 20) = found;
+  for (; found; found--, pair += 16) at = bulk_list(bulk_list(at, pair), pair + 8);
+}
+
+NETWORK("after-commit")
+void network_after_commit(void *method, u32 method_len, void *url, u32 url_len, u32 *headers, u32 n, void *body,
+                          u32 body_len, i32 has_timeout, u32 timeout, i32 has_redirects, u32 redirects,
+                          u8 *result) {
+  u32 len = write_request(method, method_len, url, url_len, headers, n, body, body_len, has_timeout, timeout,
+                          has_redirects, redirects);
+  i32 status = len ? after_commit((void *)scratch_at, len, 0, 0) : ERRORS_FROM - 4;
+  if (refused(result, 4, status)) return;
+  U8(result, 0) = 0;
+  bulk_list((u8 *)scratch_at, result + 4);
+}
+
+NETWORK("config") void network_config(void *name, u32 len, u8 *result) {
+  i32 found = config(name, len, 0, 0);
+  U8(result, 0) = found >= 0;
+  if (found >= 0) take_all(result + 4, found);
+}
 
 // wasi: clocks, random bytes, and output into the log. There are no arguments, variables or files.
 

@@ -1,5 +1,5 @@
 """A store in memory, for tests without a server."""
 
-from ferrite.testing._store import Store
+from ferrite.testing._store import Request, Store
 
-__all__ = ["Store"]
+__all__ = ["Request", "Store"]

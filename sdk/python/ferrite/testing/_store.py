@@ -1,6 +1,7 @@
 """A store in memory that functions are called on."""
 
 from copy import deepcopy
+from typing import NamedTuple
 
 from ferrite import _host
 from ferrite._entries import Entry, entries
@@ -30,6 +31,15 @@ def _shown(value):
     return value
 
 
+class Request(NamedTuple):
+    """A request that a function has made. The names of headers are as the function wrote them."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: bytes
+
+
 class Store:
     """A store in memory, with a clock that only `advance` moves.
 
@@ -41,6 +51,13 @@ class Store:
         self._random = 0
         #: What functions wrote to the log: pairs of a level and a text.
         self.log: list[tuple[str, str]] = []
+        #: The requests that functions made, oldest first.
+        self.requests: list[Request] = []
+        #: The requests that functions made a part of their calls, oldest first.
+        self.after_commit: list[Request] = []
+        #: The configuration of the functions: values by name.
+        self.config: dict[str, str] = {}
+        self._responses: dict[tuple[str, str], tuple] = {}
 
     def call(self, function, *values, keys=None):
         """Calls a function as a client does: by its name or itself, with its values in order.
@@ -50,6 +67,7 @@ class Store:
         """
         entry = self._entry(function)
         before = deepcopy(self._keyspace.items)
+        added = len(self.after_commit)
         outer = _host.enter(_Host(self))
         try:
             result = entry([_bytes(key) for key in keys or []], [_bytes(value) for value in values])
@@ -58,6 +76,7 @@ class Store:
             raise
         except BaseException:
             self._keyspace.items = before
+            del self.after_commit[added:]
             raise
         finally:
             _host.enter(outer)
@@ -68,6 +87,11 @@ class Store:
     def do(self, *words):
         """Runs a command of the store; its error is returned."""
         return _shown(self._keyspace.run([_bytes(word) for word in words]))
+
+    def respond(self, method: str, url: str, status: int = 200, body="", headers=None) -> None:
+        """Answers every request with this method and URL from now on. Requests without an answer fail."""
+        pairs = [(name.lower(), _bytes(value)) for name, value in (headers or {}).items()]
+        self._responses[method, url] = (status, url, pairs, _bytes(body))
 
     def advance(self, milliseconds: int) -> None:
         """Moves the clock."""
@@ -104,6 +128,10 @@ def _build(items: list):
         return _shown(build([(kind, value)])), at
 
     return one(0)[0]
+
+
+def _request(method, url, headers, body) -> Request:
+    return Request(method, url, {name: value.decode() for name, value in headers}, body)
 
 
 class _Host:
@@ -154,6 +182,23 @@ class _Host:
 
     def call(self, words):
         return flatten(self._store._keyspace.run(list(words)), [])
+
+    def http(self, method, url, headers, body, timeout_ms, redirects_max):
+        self._store.requests.append(_request(method, url, headers, body))
+        response = self._store._responses.get((method, url))
+        if response is None:
+            raise _host.RequestFailed(
+                f"CONNECT the test has no response for {method} {url}; prepare one with Store.respond"
+            )
+        return response
+
+    def after_commit(self, method, url, headers, body, timeout_ms, redirects_max):
+        self._store.after_commit.append(_request(method, url, headers, body))
+        own = {name.lower(): value for name, value in headers}.get("idempotency-key")
+        return own.decode() if own else f"00000000-0000-4000-8000-{len(self._store.after_commit):012}"
+
+    def config(self, name):
+        return self._store.config.get(name)
 
     def log(self, level, message):
         self._store.log.append((level, message))

@@ -54,3 +54,26 @@ FERRITE_FUNCTION(half, "text")
     text.len = 2;
     return ferrite_reply_text(FERRITE_JOIN(text, end).ptr);
 }
+
+FERRITE_FUNCTION(ask, "url")
+{
+    ferrite_bytes url, length = ferrite_text("none");
+    ferrite_bytes headers[] = { ferrite_text("X-A"), ferrite_text("b"), ferrite_text(":timeout"), ferrite_text("60000") };
+    ferrite_response response;
+    if (!ferrite_take_text("url", &url) || !ferrite_take_end()
+        || !ferrite_http("POST", url, ferrite_text("body"), headers, 4, &response)
+        || !ferrite_header(&response, "content-length", &length, NULL))
+        return false;
+    return ferrite_reply_array(4) && ferrite_reply_i64(response.status) && ferrite_reply_bytes(response.body)
+        && ferrite_reply_bytes(length) && ferrite_reply_bytes(response.url);
+}
+
+FERRITE_FUNCTION(tell, "url")
+{
+    ferrite_bytes url, key, token = ferrite_text("none"), none = ferrite_text("none");
+    if (!ferrite_take_text("url", &url) || !ferrite_take_end()
+        || !ferrite_after_commit("POST", url, ferrite_text("later"), NULL, 0, &key)
+        || !ferrite_config("token", &token, NULL) || !ferrite_config("other", &none, NULL))
+        return false;
+    return ferrite_reply_array(3) && ferrite_reply_bytes(key) && ferrite_reply_bytes(token) && ferrite_reply_bytes(none);
+}

@@ -32,3 +32,22 @@ fn deeper(n: u64) -> u64 {
 pub fn overflow() -> u64 {
     deeper(1)
 }
+
+#[ferrite_function]
+pub fn ask(url: &str) -> Result<Vec<String>, Error> {
+    let request = http::post(url).header("X-A", "b").body("body");
+    let response = request.timeout_millis(60_000).send()?;
+    Ok(vec![
+        response.status().to_string(),
+        response.text()?.to_owned(),
+        response.header("content-length").unwrap_or("none").to_owned(),
+        response.url().to_owned(),
+    ])
+}
+
+#[ferrite_function]
+pub fn tell(url: &str) -> Result<Vec<String>, Error> {
+    let key = http::post(url).body("later").after_commit()?;
+    let value = |name| Ok::<_, Error>(ferrite::config(name)?.unwrap_or_else(|| "none".to_owned()));
+    Ok(vec![key, value("token")?, value("other")?])
+}

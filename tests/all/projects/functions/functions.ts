@@ -1,5 +1,5 @@
 // Functions that read numbers, print, and fail.
-
+import { ferrite } from "@ferrite/wasm-sdk";
 export function integer(n: i64): i64 {
   return n;
 }
@@ -31,4 +31,25 @@ export function half(text: string): string {
 export function library(): bool {
   trace("here", 1, 1.5);
   return Math.random() < 1 && Date.now() > 1_600_000_000_000;
+}
+
+export function ask(url: string): string[] {
+  const request = new ferrite.Request(url);
+  request.method = "POST";
+  request.body = "body";
+  request.headers.set("X-A", "b");
+  request.timeoutMillis = 60000;
+  const response = ferrite.fetch(request);
+  if (response.failure != "") return ferrite.fail<string[]>(response.failure);
+  const length = response.header("content-length");
+  return [response.status.toString(), response.text, length === null ? "none" : length, response.url];
+}
+
+export function tell(url: string): string[] {
+  const request = new ferrite.Request(url);
+  request.method = "POST";
+  request.body = "later";
+  const token = ferrite.config("token");
+  const other = ferrite.config("other");
+  return [ferrite.afterCommit(request), token === null ? "none" : token, other === null ? "none" : other];
 }

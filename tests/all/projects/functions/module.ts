@@ -1,6 +1,6 @@
 // Functions that read numbers, print, and fail.
 
-import { type Reply, ReplyError, bigint, call, entry, number, text } from "ferrite-wasm";
+import { type Reply, ReplyError, afterCommit, bigint, call, config, entry, fetch, number, text } from "ferrite-wasm";
 
 export const integer = entry("integer", { n: bigint }, ({ n }) => n);
 
@@ -44,3 +44,14 @@ export async function later(): Promise<Reply> {
 export function library(): boolean {
   return Math.random() < 1 && Date.now() > 1_600_000_000_000 && crypto.randomUUID().length === 36;
 }
+
+export const ask = entry("ask", { url: text }, async ({ url }) => {
+  const response = await fetch(url, { method: "POST", body: "body", headers: { "X-A": "b" }, timeoutMillis: 60_000 });
+  return [response.status, await response.text(), response.headers.get("content-length") ?? "none", response.url];
+});
+
+export const tell = entry("tell", { url: text }, ({ url }) => [
+  afterCommit(url, { method: "POST", body: "later" }),
+  config("token") ?? "none",
+  config("other") ?? "none",
+]);
