@@ -17,6 +17,7 @@ mod costs;
 mod depth;
 mod engines;
 mod faults;
+mod files;
 mod functions;
 mod fuzzing;
 mod guests;

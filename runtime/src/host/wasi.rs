@@ -16,8 +16,10 @@ use crate::call::state::{CallState, StoreData};
 use crate::host::fuel;
 use crate::host::guest::Guest;
 use crate::host::wasi_files::{
-    self, fd_filestat_get, fd_pread, fd_prestat_dir_name, fd_prestat_get, fd_readdir, fd_tell,
-    path_filestat_get, path_open,
+    self, fd_datasync, fd_fdstat_set_flags, fd_filestat_get, fd_filestat_set_size, fd_pread,
+    fd_prestat_dir_name, fd_prestat_get, fd_pwrite, fd_readdir, fd_sync, fd_tell,
+    path_create_directory, path_filestat_get, path_open, path_remove_directory, path_rename,
+    path_unlink_file,
 };
 use crate::scheduling::moment::Moment;
 use ferrite_protocol::keyspace::Keyspace;
@@ -56,14 +58,23 @@ implemented! {
     clock_res_get(clock: i32, out: i32) -> i32;
     clock_time_get(clock: i32, precision: i64, out: i32) -> i32;
     fd_close(fd: i32) -> i32;
+    fd_datasync(fd: i32) -> i32;
+    fd_fdstat_set_flags(fd: i32, flags: i32) -> i32;
     fd_filestat_get(fd: i32, out: i32) -> i32;
+    fd_filestat_set_size(fd: i32, len: i64) -> i32;
     fd_pread(fd: i32, vectors: i32, count: i32, offset: i64, out: i32) -> i32;
     fd_prestat_dir_name(fd: i32, path: i32, len: i32) -> i32;
     fd_prestat_get(fd: i32, out: i32) -> i32;
+    fd_pwrite(fd: i32, vectors: i32, count: i32, offset: i64, out: i32) -> i32;
     fd_readdir(fd: i32, buffer: i32, len: i32, cookie: i64, out: i32) -> i32;
+    fd_sync(fd: i32) -> i32;
     fd_tell(fd: i32, out: i32) -> i32;
+    path_create_directory(fd: i32, path: i32, len: i32) -> i32;
     path_filestat_get(fd: i32, lookup: i32, path: i32, len: i32, out: i32) -> i32;
     path_open(fd: i32, lookup: i32, path: i32, len: i32, open_flags: i32, rights: i64, inherited: i64, descriptor_flags: i32, out: i32) -> i32;
+    path_remove_directory(fd: i32, path: i32, len: i32) -> i32;
+    path_rename(fd: i32, path: i32, len: i32, new_fd: i32, new_path: i32, new_len: i32) -> i32;
+    path_unlink_file(fd: i32, path: i32, len: i32) -> i32;
     fd_fdstat_get(fd: i32, out: i32) -> i32;
     fd_read(fd: i32, vectors: i32, count: i32, out: i32) -> i32;
     fd_seek(fd: i32, offset: i64, whence: i32, out: i32) -> i32;
@@ -244,7 +255,8 @@ fn fd_write<K: Keyspace>(
     let stream = match fd {
         STDOUT => GuestStream::Out,
         STDERR => GuestStream::Err,
-        _ => return Ok(errno::BADF),
+        STDIN => return Ok(errno::BADF),
+        _ => return wasi_files::write(guest, fd, vectors, count, None, out),
     };
     let (vectors, count) = (vectors.cast_unsigned(), count.cast_unsigned());
     let view = guest.view()?;

@@ -1,5 +1,5 @@
-//! The functions of WASI preview 1 that read files: directories that the function is trusted with, and
-//! nothing else of the file system.
+//! The functions of WASI preview 1 on files: directories that the function is trusted with, and nothing
+//! else of the file system.
 
 use wasmtime::Result;
 
@@ -7,7 +7,8 @@ use crate::call::state::CallState;
 use crate::host::fuel;
 use crate::host::guest::Guest;
 use crate::policy::files::errno;
-use crate::policy::files::table::{FileStat, PATH_BYTES_MAX};
+use crate::policy::files::scratch::Opening;
+use crate::policy::files::table::{FileTable, PATH_BYTES_MAX};
 use ferrite_protocol::keyspace::Keyspace;
 
 const SUCCESS: i32 = 0;
@@ -25,12 +26,17 @@ const VECTOR_BYTES: u32 = 8;
 /// Most vectors of one read.
 const VECTORS_MAX: u32 = 1024;
 
-/// Right to write, which nobody has here.
+/// Right to write, which only scratch directories give.
 const RIGHT_WRITE: i64 = 1 << 6;
 
 /// Flags of `path_open`.
+const OPEN_CREATE: i32 = 1;
 const OPEN_DIRECTORY: i32 = 1 << 1;
-const OPEN_CREATE_OR_CHANGE: i32 = 1 | 1 << 2 | 1 << 3;
+const OPEN_EXCLUSIVE: i32 = 1 << 2;
+const OPEN_TRUNCATE: i32 = 1 << 3;
+
+/// Flag of a descriptor whose writes go to the end.
+const APPEND: i32 = 1;
 
 /// Flag of a path whose last link is followed.
 const FOLLOW: i32 = 1;
@@ -93,7 +99,7 @@ pub(super) fn path_open<K: Keyspace>(
     open_flags: i32,
     rights: i64,
     _inherited: i64,
-    _descriptor_flags: i32,
+    descriptor_flags: i32,
     out: i32,
 ) -> Result<i32> {
     guest.charge_inputs(fuel::CALL + SYSTEM_CALL, &[(path, len)])?;
@@ -106,11 +112,17 @@ pub(super) fn path_open<K: Keyspace>(
     if len.cast_unsigned() > PATH_BYTES_MAX {
         return Ok(errno::NAMETOOLONG);
     }
-    if open_flags & OPEN_CREATE_OR_CHANGE != 0 || rights & RIGHT_WRITE != 0 {
-        return Ok(errno::ROFS);
-    }
     let directory = open_flags & OPEN_DIRECTORY != 0;
-    match view.state.files.open(fd, &view.memory[path], directory) {
+    let how = Opening {
+        directory,
+        create: open_flags & OPEN_CREATE != 0,
+        exclusive: open_flags & OPEN_EXCLUSIVE != 0,
+        truncate: open_flags & OPEN_TRUNCATE != 0,
+        // Some libraries ask for every right on a directory.
+        write: rights & RIGHT_WRITE != 0 && !directory,
+        append: descriptor_flags & APPEND != 0,
+    };
+    match view.state.files.open(fd, &view.memory[path], how) {
         Ok(fd) => {
             view.write(out.cast_unsigned(), &fd.to_le_bytes())?;
             Ok(SUCCESS)
@@ -173,14 +185,14 @@ pub(super) fn fdstat<K: Keyspace>(
     state: &mut CallState<K>,
     fd: i32,
 ) -> std::result::Result<[u8; 24], i32> {
-    state.files.stat(fd).map(FileStat::fdstat)
+    state.files.fdstat(fd)
 }
 
 pub(super) fn fd_tell<K: Keyspace>(guest: &mut Guest<'_, K>, fd: i32, out: i32) -> Result<i32> {
     guest.charge(fuel::CALL)?;
     let mut view = guest.view()?;
     view.span_of(out.cast_unsigned(), 8)?;
-    match view.state.files.file(fd).map(|file| file.position()) {
+    match view.state.files.position(fd) {
         Ok(position) => {
             view.write(out.cast_unsigned(), &position.to_le_bytes())?;
             Ok(SUCCESS)
@@ -199,12 +211,7 @@ pub(super) fn seek<K: Keyspace>(
 ) -> Result<i32> {
     let mut view = guest.view()?;
     view.span_of(out.cast_unsigned(), 8)?;
-    let moved = view
-        .state
-        .files
-        .file(fd)
-        .and_then(|file| file.seek(offset, whence));
-    match moved {
+    match view.state.files.seek(fd, offset, whence) {
         Ok(position) => {
             view.write(out.cast_unsigned(), &position.to_le_bytes())?;
             Ok(SUCCESS)
@@ -244,8 +251,8 @@ pub(super) fn read<K: Keyspace>(
         return Ok(errno::INVAL);
     }
     view.span_of(vectors, u64::from(VECTOR_BYTES) * u64::from(count))?;
-    let start = match view.state.files.file(fd) {
-        Ok(file) => offset.unwrap_or(file.position()),
+    let start = match view.state.files.position(fd) {
+        Ok(position) => offset.unwrap_or(position),
         Err(errno) => return Ok(errno),
     };
     let mut done: u32 = 0;
@@ -259,22 +266,17 @@ pub(super) fn read<K: Keyspace>(
         while filled < len {
             let from = start.saturating_add(u64::from(done));
             let view = guest.view()?;
-            let file = match view.state.files.file(fd) {
-                Ok(file) => file,
+            let wanted = u64::from(len - filled).min(CHUNK_BYTES as u64);
+            let available = match view.state.files.available(fd, from, wanted) {
+                Ok(available) => available,
                 Err(errno) => return Ok(errno),
             };
-            let wanted = u64::from(len - filled).min(CHUNK_BYTES as u64);
-            let available = file.available(from, wanted);
             guest.charge_bytes(SYSTEM_CALL, available)?;
             let view = guest.view()?;
             let mut chunk = [0; CHUNK_BYTES];
             // At most `CHUNK_BYTES`.
             let chunk = &mut chunk[..available as usize];
-            let file = match view.state.files.file(fd) {
-                Ok(file) => file,
-                Err(errno) => return Ok(errno),
-            };
-            let read = match file.read(chunk, from) {
+            let read = match view.state.files.read(fd, chunk, from) {
                 Ok(read) => read as u32,
                 Err(errno) => return Ok(errno),
             };
@@ -289,13 +291,190 @@ pub(super) fn read<K: Keyspace>(
         }
     }
     let mut view = guest.view()?;
-    if offset.is_none()
-        && let Ok(file) = view.state.files.file(fd)
-    {
-        file.advance(u64::from(done));
+    if offset.is_none() {
+        view.state.files.advance(fd, u64::from(done));
     }
     view.write(out.cast_unsigned(), &done.to_le_bytes())?;
     Ok(SUCCESS)
+}
+
+pub(super) fn fd_pwrite<K: Keyspace>(
+    guest: &mut Guest<'_, K>,
+    fd: i32,
+    vectors: i32,
+    count: i32,
+    offset: i64,
+    out: i32,
+) -> Result<i32> {
+    guest.charge(fuel::CALL)?;
+    let Ok(offset) = u64::try_from(offset) else {
+        return Ok(errno::INVAL);
+    };
+    write(guest, fd, vectors, count, Some(offset), out)
+}
+
+/// Writes the guest's vectors: at `offset`, or at the file's position, which then moves, or at its end.
+pub(super) fn write<K: Keyspace>(
+    guest: &mut Guest<'_, K>,
+    fd: i32,
+    vectors: i32,
+    count: i32,
+    offset: Option<u64>,
+    out: i32,
+) -> Result<i32> {
+    let (vectors, count) = (vectors.cast_unsigned(), count.cast_unsigned());
+    let view = guest.view()?;
+    view.span_of(out.cast_unsigned(), 4)?;
+    if count > VECTORS_MAX {
+        return Ok(errno::INVAL);
+    }
+    view.span_of(vectors, u64::from(VECTOR_BYTES) * u64::from(count))?;
+    let files = &mut view.state.files;
+    let position = match (files.write_position(fd), offset) {
+        (Err(errno), _) => return Ok(errno),
+        (Ok(position), None) => position,
+        (Ok(_), Some(offset)) => offset,
+    };
+    let mut done: u32 = 0;
+    for index in 0..count {
+        // The table is inside the memory, so its addresses do not overflow.
+        let at = vectors + index * VECTOR_BYTES;
+        let view = guest.view()?;
+        let (pointer, len) = (view.read_u32(at)?, view.read_u32(at + 4)?);
+        let bytes = view.span_of(pointer, u64::from(len))?;
+        let Some(sum) = done.checked_add(len) else {
+            return Ok(errno::INVAL);
+        };
+        let to = position.saturating_add(u64::from(done));
+        let growth = match view.state.files.growth(fd, to, u64::from(len)) {
+            Ok(growth) => growth,
+            // What fitted before is written.
+            Err(_) if done > 0 => break,
+            Err(errno) => return Ok(errno),
+        };
+        guest.charge_bytes(SYSTEM_CALL, growth.max(u64::from(len)))?;
+        let view = guest.view()?;
+        match view.state.files.write(fd, &view.memory[bytes], to) {
+            Ok(()) => done = sum,
+            Err(_) if done > 0 => break,
+            Err(errno) => return Ok(errno),
+        }
+    }
+    let mut view = guest.view()?;
+    if offset.is_none() {
+        let moved = position.saturating_add(u64::from(done));
+        view.state.files.set_position(fd, moved);
+    }
+    view.write(out.cast_unsigned(), &done.to_le_bytes())?;
+    Ok(SUCCESS)
+}
+
+pub(super) fn fd_filestat_set_size<K: Keyspace>(
+    guest: &mut Guest<'_, K>,
+    fd: i32,
+    len: i64,
+) -> Result<i32> {
+    guest.charge(fuel::CALL + SYSTEM_CALL)?;
+    let Ok(len) = u64::try_from(len) else {
+        return Ok(errno::INVAL);
+    };
+    let growth = match guest.state().files.growth(fd, len, 0) {
+        Ok(growth) => growth,
+        Err(errno) => return Ok(errno),
+    };
+    guest.charge_bytes(0, growth)?;
+    Ok(answer(guest.state().files.set_len(fd, len)))
+}
+
+pub(super) fn fd_fdstat_set_flags<K: Keyspace>(
+    guest: &mut Guest<'_, K>,
+    fd: i32,
+    flags: i32,
+) -> Result<i32> {
+    guest.charge(fuel::CALL)?;
+    let appends = flags & APPEND != 0;
+    Ok(answer(guest.state().files.set_appends(fd, appends)))
+}
+
+/// What is written is in memory, so there is nothing to wait for.
+pub(super) fn fd_sync<K: Keyspace>(guest: &mut Guest<'_, K>, fd: i32) -> Result<i32> {
+    guest.charge(fuel::CALL)?;
+    Ok(answer(guest.state().files.stat(fd).map(drop)))
+}
+
+pub(super) fn fd_datasync<K: Keyspace>(guest: &mut Guest<'_, K>, fd: i32) -> Result<i32> {
+    fd_sync(guest, fd)
+}
+
+/// Runs a change of a path.
+fn change<K: Keyspace>(
+    guest: &mut Guest<'_, K>,
+    path: i32,
+    len: i32,
+    change: impl FnOnce(&mut FileTable, &[u8]) -> std::result::Result<(), i32>,
+) -> Result<i32> {
+    guest.charge_inputs(fuel::CALL + SYSTEM_CALL, &[(path, len)])?;
+    let view = guest.view()?;
+    let path = view.span(path, len)?;
+    if len.cast_unsigned() > PATH_BYTES_MAX {
+        return Ok(errno::NAMETOOLONG);
+    }
+    Ok(answer(change(&mut view.state.files, &view.memory[path])))
+}
+
+pub(super) fn path_create_directory<K: Keyspace>(
+    guest: &mut Guest<'_, K>,
+    fd: i32,
+    path: i32,
+    len: i32,
+) -> Result<i32> {
+    change(guest, path, len, |files, path| {
+        files.create_directory(fd, path)
+    })
+}
+
+pub(super) fn path_unlink_file<K: Keyspace>(
+    guest: &mut Guest<'_, K>,
+    fd: i32,
+    path: i32,
+    len: i32,
+) -> Result<i32> {
+    change(guest, path, len, |files, path| {
+        files.remove(fd, path, false)
+    })
+}
+
+pub(super) fn path_remove_directory<K: Keyspace>(
+    guest: &mut Guest<'_, K>,
+    fd: i32,
+    path: i32,
+    len: i32,
+) -> Result<i32> {
+    change(guest, path, len, |files, path| files.remove(fd, path, true))
+}
+
+pub(super) fn path_rename<K: Keyspace>(
+    guest: &mut Guest<'_, K>,
+    fd: i32,
+    path: i32,
+    len: i32,
+    new_fd: i32,
+    new_path: i32,
+    new_len: i32,
+) -> Result<i32> {
+    guest.charge_inputs(
+        fuel::CALL + SYSTEM_CALL,
+        &[(path, len), (new_path, new_len)],
+    )?;
+    let view = guest.view()?;
+    let (path, new_path) = (view.span(path, len)?, view.span(new_path, new_len)?);
+    if path.len().max(new_path.len()) > PATH_BYTES_MAX as usize {
+        return Ok(errno::NAMETOOLONG);
+    }
+    let (path, new_path) = (&view.memory[path], &view.memory[new_path]);
+    Ok(answer(
+        view.state.files.rename((fd, path), (new_fd, new_path)),
+    ))
 }
 
 pub(super) fn fd_readdir<K: Keyspace>(
@@ -314,16 +493,15 @@ pub(super) fn fd_readdir<K: Keyspace>(
     let view = guest.view()?;
     let span = view.span(buffer, len)?;
     view.span_of(out.cast_unsigned(), 4)?;
-    let file = match view.state.files.file(fd) {
-        Ok(file) => file,
-        Err(errno) => return Ok(errno),
-    };
-    let entries = match file.entries() {
-        Ok(entries) => entries,
-        Err(errno) => return Ok(errno),
-    };
     let Ok(first) = usize::try_from(cookie) else {
         return Ok(errno::INVAL);
+    };
+    if first == 0 {
+        view.state.files.rewind_entries(fd);
+    }
+    let entries = match view.state.files.entries(fd) {
+        Ok(entries) => entries,
+        Err(errno) => return Ok(errno),
     };
     let buffer = &mut view.memory[span];
     let mut used = 0;

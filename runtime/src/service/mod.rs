@@ -32,6 +32,7 @@ use crate::automation::trigger::table::Triggers;
 use crate::error::{CallError, Code};
 use crate::executor::{Executor, ExecutorError};
 use crate::metrics::compile_stats::CompileStats;
+use crate::policy::files::directory::Directory;
 use crate::policy::files::table::check_kernel;
 use crate::policy::permissions::{AccessPolicy, PermissionsError};
 use crate::registry::file::{Change, RegistryContents, RegistryFile, RegistryFileError};
@@ -110,7 +111,7 @@ impl<K: Keyspace> Runtime<K> {
     ) -> Result<Self, StartError> {
         AccessPolicy::new(&options.permissions, |name| keyspace.is_command(name))
             .map_err(StartError::Permissions)?;
-        if !options.directories.is_empty() {
+        if options.directories.iter().any(Directory::is_on_disk) {
             check_kernel().map_err(|error| StartError::Files(error.into()))?;
         }
         let file = options.registry.as_ref().map(RegistryFile::new);

@@ -19,6 +19,7 @@ mod replies;
 mod rewind;
 mod rewound;
 mod scheduling;
+mod scratch;
 mod specification;
 mod store_heavy;
 mod support;

@@ -150,8 +150,7 @@ impl Setting for NetworkList {
 pub struct DirectoryList(pub Vec<Directory>);
 
 impl Setting for DirectoryList {
-    const KIND: &'static str =
-        "false, or a list of NAME=PATH such as [\"models=/srv/models\"], each with another name";
+    const KIND: &'static str = "false, or a list of NAME=PATH and NAME:scratch=SIZE such as [\"models=/srv/models\", \"tmp:scratch=16MB\"], each with another name";
 
     const LIST: bool = true;
 
@@ -258,7 +257,16 @@ mod tests {
             read("false").map(|list| list.write()).as_deref(),
             Some("false")
         );
-        for typed in ["true", "/srv", "a=/x,a=/y", "A=/x", "a="] {
+        let list = read("tmp:scratch=1024KB").expect("a scratch directory");
+        assert_eq!(list.write(), "[\"tmp:scratch=1MB\"]");
+        for typed in [
+            "true",
+            "/srv",
+            "a=/x,a=/y",
+            "A=/x",
+            "a=",
+            "a=/x,a:scratch=1MB",
+        ] {
             assert_eq!(read(typed), None, "{typed}");
         }
     }

@@ -348,8 +348,10 @@ section! {
         /// `10.1.0.0/16` or `127.0.0.1`. All other private, loopback, link-local and reserved addresses
         /// are refused, whatever the name that led to them.
         pub allow_private_network: Vec<String> = "",
-        /// Directories that functions may ask for in their own `allow_filesystem`, to read files in them:
-        /// a list of `NAME=PATH`, such as `models=/srv/models`, or false for none.
+        /// Directories that functions may ask for in their own `allow_filesystem`: a list of `NAME=PATH`,
+        /// such as `models=/srv/models`, to read files there, and of `NAME:scratch=SIZE`, such as
+        /// `tmp:scratch=16MB`, for a directory in memory that a call may write and that goes with it. False
+        /// for none.
         pub allow_filesystem: DirectoryList = "false",
         /// Permissions of functions that are loaded without their own: `read-only`, `read-write`,
         /// `none`, or permissions as JSON.

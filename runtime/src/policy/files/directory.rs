@@ -1,17 +1,34 @@
-//! A directory that functions may read.
+//! A directory that functions may read, or a scratch directory that they may write.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::error::Quoted;
+use crate::policy::quantity::{ByteSize, QuantityError};
 
-/// A directory that functions may read, under a name of its own: `models=/srv/models`.
+/// A directory under a name of its own: one that functions may read, `models=/srv/models`, or a scratch
+/// directory in memory, `tmp:scratch=16MB`, which a call may write and which goes with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Directory {
     name: Box<str>,
-    path: PathBuf,
+    source: DirectorySource,
 }
+
+/// The content of a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum DirectorySource {
+    /// That of this directory, for reading.
+    Path(PathBuf),
+    /// What the call writes into it, in memory.
+    Scratch {
+        /// Most bytes, those of names included.
+        bytes_max: u64,
+    },
+}
+
+/// The mode of a directory in memory, after its name.
+const SCRATCH: &str = ":scratch";
 
 /// Reason why a text names no directory.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,18 +43,50 @@ pub enum DirectoryError {
         Directory::NAME_BYTES_MAX
     )]
     Name(Box<str>),
+    /// The size of a scratch directory is none.
+    #[error("the size of a scratch directory is wrong: {0}")]
+    Size(QuantityError),
+    /// A scratch directory is larger than any may be.
+    #[error(
+        "a scratch directory of {bytes} bytes, where at most {} are possible",
+        Directory::SCRATCH_BYTES_MAX
+    )]
+    TooLarge {
+        /// Bytes that were asked for.
+        bytes: u64,
+    },
 }
 
 impl Directory {
     /// Longest name, in bytes.
     pub const NAME_BYTES_MAX: usize = 32;
 
-    /// Names a directory.
+    /// Largest scratch directory, in bytes.
+    pub const SCRATCH_BYTES_MAX: u64 = 1 << 30;
+
+    /// Names a directory that functions may read.
     ///
     /// # Errors
     ///
     /// The name has other characters than `a-z`, `0-9`, `_` and `-`, or too many.
     pub fn new(name: &str, path: impl Into<PathBuf>) -> Result<Self, DirectoryError> {
+        Self::with_source(name, DirectorySource::Path(path.into()))
+    }
+
+    /// Names a directory in memory, of at most `bytes_max` bytes with the names in it. A call may write it,
+    /// finds it empty, and leaves nothing of it.
+    ///
+    /// # Errors
+    ///
+    /// The name has other characters than it may, or the directory would be too large.
+    pub fn scratch(name: &str, bytes_max: u64) -> Result<Self, DirectoryError> {
+        if bytes_max > Self::SCRATCH_BYTES_MAX {
+            return Err(DirectoryError::TooLarge { bytes: bytes_max });
+        }
+        Self::with_source(name, DirectorySource::Scratch { bytes_max })
+    }
+
+    fn with_source(name: &str, source: DirectorySource) -> Result<Self, DirectoryError> {
         let good =
             |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
         if !(1..=Self::NAME_BYTES_MAX).contains(&name.len()) || !name.bytes().all(good) {
@@ -45,7 +94,7 @@ impl Directory {
         }
         Ok(Self {
             name: name.into(),
-            path: path.into(),
+            source,
         })
     }
 
@@ -55,18 +104,26 @@ impl Directory {
         &self.name
     }
 
-    /// Returns its path on this machine.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// Returns where its content is.
+    pub(crate) fn source(&self) -> &DirectorySource {
+        &self.source
+    }
+
+    /// Returns true if it is on disk, and not in memory.
+    pub(crate) fn is_on_disk(&self) -> bool {
+        matches!(self.source, DirectorySource::Path(_))
     }
 
     /// Returns the same directory with its path resolved against `folder` if it is relative.
     #[must_use]
     pub fn below(&self, folder: &Path) -> Self {
+        let source = match &self.source {
+            DirectorySource::Path(path) => DirectorySource::Path(folder.join(path)),
+            scratch @ DirectorySource::Scratch { .. } => scratch.clone(),
+        };
         Self {
             name: self.name.clone(),
-            path: folder.join(&self.path),
+            source,
         }
     }
 }
@@ -76,7 +133,13 @@ impl FromStr for Directory {
 
     fn from_str(text: &str) -> Result<Self, DirectoryError> {
         match text.split_once('=') {
-            Some((name, path)) if !path.is_empty() => Self::new(name, path),
+            Some((name, rest)) if !rest.is_empty() => match name.strip_suffix(SCRATCH) {
+                Some(name) => {
+                    let size: ByteSize = rest.parse().map_err(DirectoryError::Size)?;
+                    Self::scratch(name, size.0)
+                }
+                None => Self::new(name, rest),
+            },
             _ => Err(DirectoryError::Malformed(text.into())),
         }
     }
@@ -84,20 +147,32 @@ impl FromStr for Directory {
 
 impl fmt::Display for Directory {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}={}", self.name, self.path.display())
+        match &self.source {
+            DirectorySource::Path(path) => write!(out, "{}={}", self.name, path.display()),
+            &DirectorySource::Scratch { bytes_max } => {
+                write!(out, "{}{SCRATCH}={}", self.name, ByteSize(bytes_max))
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Directory;
+    use super::{Directory, DirectorySource};
 
     #[test]
     fn a_directory_has_a_name_and_a_path() {
         let directory: Directory = "models=/srv/a=b".parse().expect("a directory");
         assert_eq!(directory.name(), "models");
-        assert_eq!(directory.path().to_str(), Some("/srv/a=b"));
+        assert_eq!(
+            directory.source(),
+            &DirectorySource::Path("/srv/a=b".into())
+        );
         assert_eq!(directory.to_string(), "models=/srv/a=b");
+        let scratch: Directory = "tmp:scratch=16MB".parse().expect("a directory");
+        assert_eq!(scratch.name(), "tmp");
+        assert_eq!(scratch.to_string(), "tmp:scratch=16MB");
+        assert_eq!(scratch.below("/srv".as_ref()), scratch);
         for (text, expected) in [
             ("", "is not NAME=PATH"),
             ("models", "is not NAME=PATH"),
@@ -106,6 +181,13 @@ mod tests {
             ("Models=/srv", "the name \"Models\" of a directory"),
             ("a/b=/srv", "the name \"a/b\" of a directory"),
             ("..=/srv", "the name \"..\" of a directory"),
+            ("tmp:scratch=", "is not NAME=PATH"),
+            (
+                "tmp:scratch=/tmp",
+                "the size of a scratch directory is wrong",
+            ),
+            ("tmp:scratch=2GB", "at most 1073741824 are possible"),
+            ("tmp:kept=/srv", "the name \"tmp:kept\" of a directory"),
         ] {
             let error = text.parse::<Directory>().expect_err(text).to_string();
             assert!(error.contains(expected), "{error}");

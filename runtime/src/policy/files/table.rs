@@ -3,11 +3,13 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, open, openat2};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstat, open, openat2};
 use rustix::io::{Errno, pread};
 
-use super::directory::Directory;
+use super::directory::{Directory, DirectorySource};
 use super::errno;
+use super::scratch::{Opening, Scratch};
+use super::stat::{Entry, FileStat, kind};
 
 /// Number of the first descriptor that is no standard stream.
 const FIRST: u32 = 3;
@@ -26,91 +28,41 @@ pub(crate) const PATH_BYTES_MAX: u32 = 4096;
 pub(crate) struct FileTable {
     directories: Arc<[Directory]>,
     /// Each directory, once it is used.
-    opened: Vec<Option<Arc<OwnedFd>>>,
+    opened: Vec<Option<OpenDirectory>>,
     files: Vec<Option<OpenFile>>,
+}
+
+/// A directory that the call begins with.
+#[derive(Debug)]
+enum OpenDirectory {
+    Disk(Arc<OwnedFd>),
+    Scratch(Box<Scratch>),
 }
 
 /// An open file or directory below one of the directories.
 #[derive(Debug)]
-pub(crate) struct OpenFile {
-    fd: Arc<OwnedFd>,
+struct OpenFile {
+    place: Place,
+    /// What was known of a file on disk when it was opened.
     stat: FileStat,
-    /// Offset of the next read.
+    /// Offset of the next read or write.
     position: u64,
+    writes: bool,
+    /// True if each write goes to the end.
+    appends: bool,
     /// The names in a directory, once they are read, in order.
     entries: Option<Vec<Entry>>,
 }
 
-/// A name in a directory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
-    pub(crate) name: Box<[u8]>,
-    pub(crate) inode: u64,
-    pub(crate) kind: u8,
-}
-
-/// A file's facts, as WASI tells them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct FileStat {
-    /// Type, as WASI numbers them.
-    pub(crate) kind: u8,
-    /// Bytes of the file when it was opened. What is added later is not read.
-    pub(crate) len: u64,
-    inode: u64,
-    modified_nanos: u64,
-}
-
-impl FileStat {
-    /// A directory.
-    pub(crate) const DIRECTORY: u8 = 3;
-    /// A regular file.
-    pub(crate) const FILE: u8 = 4;
-
-    fn of(stat: &Stat) -> Self {
-        let seconds = u64::try_from(stat.st_mtime).unwrap_or_default();
-        Self {
-            kind: kind(FileType::from_raw_mode(stat.st_mode)),
-            len: u64::try_from(stat.st_size).unwrap_or_default(),
-            inode: stat.st_ino,
-            modified_nanos: seconds.saturating_mul(1_000_000_000),
-        }
-    }
-
-    /// Returns the `filestat`: device at 0, inode at 8, type at 16, links at 24, size at 32, times of
-    /// access, change of content and change of state at 40, 48 and 56. Device and owner are not told.
-    pub(crate) fn filestat(self) -> [u8; 64] {
-        let mut out = [0; 64];
-        out[8..16].copy_from_slice(&self.inode.to_le_bytes());
-        out[16] = self.kind;
-        out[24] = 1;
-        out[32..40].copy_from_slice(&self.len.to_le_bytes());
-        for at in [40, 48, 56] {
-            out[at..at + 8].copy_from_slice(&self.modified_nanos.to_le_bytes());
-        }
-        out
-    }
-
-    /// Returns the `fdstat`: type at 0, flags at 2, rights at 8, inherited rights at 16.
-    pub(crate) fn fdstat(self) -> [u8; 24] {
-        const READ: u64 = 1 << 1;
-        const SEEK_AND_TELL: u64 = 1 << 2 | 1 << 5;
-        const OPEN: u64 = 1 << 13;
-        const READ_DIRECTORY: u64 = 1 << 14;
-        const FILE_STAT: u64 = 1 << 18 | 1 << 21;
-        let of_files = READ | SEEK_AND_TELL | FILE_STAT;
-        let (rights, inherited) = match self.kind {
-            Self::DIRECTORY => {
-                let rights = OPEN | READ_DIRECTORY | FILE_STAT;
-                (rights, rights | of_files)
-            }
-            _ => (of_files, 0),
-        };
-        let mut out = [0; 24];
-        out[0] = self.kind;
-        out[8..16].copy_from_slice(&rights.to_le_bytes());
-        out[16..24].copy_from_slice(&inherited.to_le_bytes());
-        out
-    }
+/// The place of an open file or directory.
+#[derive(Clone, Debug)]
+enum Place {
+    Disk(Arc<OwnedFd>),
+    /// In the scratch directory at this index.
+    Scratch {
+        directory: usize,
+        node: usize,
+    },
 }
 
 impl FileTable {
@@ -136,40 +88,68 @@ impl FileTable {
 
     /// Returns what is known of an open file, or of a directory that the call begins with.
     pub(crate) fn stat(&mut self, fd: i32) -> Result<FileStat, i32> {
-        if self.directory(fd).is_some() {
-            let base = self.base(fd)?;
-            return stat_of(&base);
+        match self.place(fd)? {
+            Place::Scratch { directory, node } => Ok(self.scratch(directory)?.stat(node)),
+            Place::Disk(base) if self.directory(fd).is_some() => stat_of(&base),
+            Place::Disk(_) => self.file(fd).map(|file| file.stat),
         }
-        self.file(fd).map(|file| file.stat)
     }
 
-    /// Returns an open file.
-    pub(crate) fn file(&mut self, fd: i32) -> Result<&mut OpenFile, i32> {
+    /// Returns the `fdstat` of a descriptor.
+    pub(crate) fn fdstat(&mut self, fd: i32) -> Result<[u8; 24], i32> {
+        let stat = self.stat(fd)?;
+        let (writes, appends) = match self.file(fd) {
+            Ok(file) => (file.writes, file.appends),
+            Err(_) => {
+                let directory = self.directory(fd).map(Directory::source);
+                let writes = matches!(directory, Some(DirectorySource::Scratch { .. }));
+                (writes, false)
+            }
+        };
+        Ok(stat.fdstat(writes, appends))
+    }
+
+    fn file(&mut self, fd: i32) -> Result<&mut OpenFile, i32> {
         let index = index(fd).and_then(|index| index.checked_sub(self.directories.len()));
         let file = index.and_then(|index| self.files.get_mut(index)?.as_mut());
         file.ok_or(errno::BADF)
     }
 
     /// Opens a file or directory beneath another one. Returns its descriptor.
-    pub(crate) fn open(&mut self, fd: i32, path: &[u8], directory: bool) -> Result<i32, i32> {
-        let base = self.base(fd)?;
+    pub(crate) fn open(&mut self, fd: i32, path: &[u8], how: Opening) -> Result<i32, i32> {
+        let base = self.place(fd)?;
         let slot = match self.files.iter().position(Option::is_none) {
             Some(slot) => slot,
             None if self.files.len() < OPEN_MAX => self.files.len(),
             None => return Err(errno::MFILE),
         };
-        let mut flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-        flags.set(OFlags::DIRECTORY, directory);
-        let fd = Arc::new(beneath(&base, path, flags)?);
-        let stat = stat_of(&fd)?;
-        // A device, a pipe or a socket is no file.
-        if !matches!(stat.kind, FileStat::FILE | FileStat::DIRECTORY) {
-            return Err(errno::NOTSUP);
-        }
+        let (place, stat, writes) = match base {
+            Place::Disk(_) if how.changes() => return Err(errno::ROFS),
+            Place::Disk(base) => {
+                let mut flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+                flags.set(OFlags::DIRECTORY, how.directory);
+                let fd = Arc::new(beneath(&base, path, flags)?);
+                let stat = stat_of(&fd)?;
+                // A device, a pipe or a socket is no file.
+                if !matches!(stat.kind, FileStat::FILE | FileStat::DIRECTORY) {
+                    return Err(errno::NOTSUP);
+                }
+                (Place::Disk(fd), stat, false)
+            }
+            Place::Scratch { directory, node } => {
+                let scratch = self.scratch(directory)?;
+                let node = scratch.open(node, path, how)?;
+                let stat = scratch.stat(node);
+                let writes = how.write || stat.kind == FileStat::DIRECTORY;
+                (Place::Scratch { directory, node }, stat, writes)
+            }
+        };
         let file = Some(OpenFile {
-            fd,
+            place,
             stat,
             position: 0,
+            writes,
+            appends: how.append,
             entries: None,
         });
         if slot == self.files.len() {
@@ -188,10 +168,14 @@ impl FileTable {
         path: &[u8],
         follow: bool,
     ) -> Result<FileStat, i32> {
-        let base = self.base(fd)?;
-        let mut flags = OFlags::PATH;
-        flags.set(OFlags::NOFOLLOW, !follow);
-        stat_of(&beneath(&base, path, flags)?)
+        match self.place(fd)? {
+            Place::Disk(base) => {
+                let mut flags = OFlags::PATH;
+                flags.set(OFlags::NOFOLLOW, !follow);
+                stat_of(&beneath(&base, path, flags)?)
+            }
+            Place::Scratch { directory, node } => self.scratch(directory)?.stat_beneath(node, path),
+        }
     }
 
     /// Closes a file. The directories that the call begins with stay.
@@ -199,113 +183,265 @@ impl FileTable {
         if self.directory(fd).is_some() {
             return Ok(());
         }
-        self.file(fd)?;
+        let place = self.file(fd)?.place.clone();
         let index = index(fd).and_then(|index| index.checked_sub(self.directories.len()));
         if let Some(slot) = index.and_then(|index| self.files.get_mut(index)) {
             *slot = None;
         }
+        if let Place::Scratch { directory, node } = place {
+            self.scratch(directory)?.close(node);
+        }
         Ok(())
     }
 
-    /// Returns the directory that a descriptor stands for, to open files beneath it.
-    fn base(&mut self, fd: i32) -> Result<Arc<OwnedFd>, i32> {
+    /// Returns the place that a descriptor stands for.
+    fn place(&mut self, fd: i32) -> Result<Place, i32> {
         let Some(at) = index(fd).filter(|&at| at < self.directories.len()) else {
-            return self.file(fd).map(|file| Arc::clone(&file.fd));
+            return self.file(fd).map(|file| file.place.clone());
         };
         if self.opened.is_empty() {
-            self.opened.resize(self.directories.len(), None);
+            self.opened.resize_with(self.directories.len(), || None);
         }
-        if let Some(opened) = &self.opened[at] {
-            return Ok(Arc::clone(opened));
+        let scratch = Place::Scratch {
+            directory: at,
+            node: Scratch::ROOT,
+        };
+        match &self.opened[at] {
+            Some(OpenDirectory::Disk(opened)) => return Ok(Place::Disk(Arc::clone(opened))),
+            Some(OpenDirectory::Scratch(_)) => return Ok(scratch),
+            None => {}
         }
+        let directory = &self.directories[at];
+        let path = match directory.source() {
+            DirectorySource::Path(path) => path,
+            &DirectorySource::Scratch { bytes_max } => {
+                let made = Box::new(Scratch::new(bytes_max));
+                self.opened[at] = Some(OpenDirectory::Scratch(made));
+                return Ok(scratch);
+            }
+        };
         // The operator's own path, which may lead anywhere.
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = &self.directories[at];
-        let opened = open(directory.path(), flags, Mode::empty()).map_err(|error| {
-            let (name, path) = (directory.name(), directory.path());
+        let opened = open(path, flags, Mode::empty()).map_err(|error| {
+            let name = directory.name();
             tracing::warn!(name, path = %path.display(), %error, "a directory of functions cannot be opened");
             errno::of(error)
         })?;
         let opened = Arc::new(opened);
-        self.opened[at] = Some(Arc::clone(&opened));
-        Ok(opened)
-    }
-}
-
-impl OpenFile {
-    pub(crate) fn position(&self) -> u64 {
-        self.position
+        self.opened[at] = Some(OpenDirectory::Disk(Arc::clone(&opened)));
+        Ok(Place::Disk(opened))
     }
 
-    /// Moves the position of the next read.
-    pub(crate) fn seek(&mut self, offset: i64, whence: i32) -> Result<u64, i32> {
-        if self.stat.kind == FileStat::DIRECTORY {
+    /// Returns the scratch directory at an index; only a place of one names it.
+    fn scratch(&mut self, directory: usize) -> Result<&mut Scratch, i32> {
+        match self.opened.get_mut(directory) {
+            Some(Some(OpenDirectory::Scratch(scratch))) => Ok(scratch),
+            _ => Err(errno::BADF),
+        }
+    }
+
+    /// Returns the offset of the next read or write of an open file.
+    pub(crate) fn position(&mut self, fd: i32) -> Result<u64, i32> {
+        self.file(fd).map(|file| file.position)
+    }
+
+    /// Moves the position of the next read or write.
+    pub(crate) fn seek(&mut self, fd: i32, offset: i64, whence: i32) -> Result<u64, i32> {
+        let stat = self.stat(fd)?;
+        let file = self.file(fd)?;
+        if stat.kind == FileStat::DIRECTORY {
             return Err(errno::ISDIR);
         }
         let from = match whence {
             0 => 0,
-            1 => self.position,
-            2 => self.stat.len,
+            1 => file.position,
+            2 => stat.len,
             _ => return Err(errno::INVAL),
         };
         let position = from
             .checked_add_signed(offset)
             .filter(|&to| to <= i64::MAX as u64);
-        self.position = position.ok_or(errno::INVAL)?;
-        Ok(self.position)
+        file.position = position.ok_or(errno::INVAL)?;
+        Ok(file.position)
     }
 
-    /// Marks `bytes` as read.
-    pub(crate) fn advance(&mut self, bytes: u64) {
-        self.position = self.position.saturating_add(bytes);
+    /// Marks `bytes` as read or written.
+    pub(crate) fn advance(&mut self, fd: i32, bytes: u64) {
+        if let Ok(file) = self.file(fd) {
+            file.position = file.position.saturating_add(bytes);
+        }
+    }
+
+    pub(crate) fn set_position(&mut self, fd: i32, position: u64) {
+        if let Ok(file) = self.file(fd) {
+            file.position = position;
+        }
     }
 
     /// Returns how many of `wanted` bytes there are from `offset` on.
-    pub(crate) fn available(&self, offset: u64, wanted: u64) -> u64 {
-        wanted.min(self.stat.len.saturating_sub(offset))
+    pub(crate) fn available(&mut self, fd: i32, offset: u64, wanted: u64) -> Result<u64, i32> {
+        self.file(fd)?;
+        let len = self.stat(fd)?.len;
+        Ok(wanted.min(len.saturating_sub(offset)))
     }
 
     /// Reads at `offset`; 0 bytes at the end.
-    pub(crate) fn read(&self, buffer: &mut [u8], offset: u64) -> Result<usize, i32> {
-        if self.stat.kind == FileStat::DIRECTORY {
+    pub(crate) fn read(&mut self, fd: i32, buffer: &mut [u8], offset: u64) -> Result<usize, i32> {
+        let file = self.file(fd)?;
+        if file.stat.kind == FileStat::DIRECTORY {
             return Err(errno::ISDIR);
         }
-        loop {
-            match pread(&*self.fd, &mut *buffer, offset) {
-                Err(Errno::INTR) => {}
-                read => return read.map_err(errno::of),
+        match file.place.clone() {
+            Place::Scratch { directory, node } => {
+                self.scratch(directory)?.read(node, buffer, offset)
             }
+            Place::Disk(fd) => loop {
+                match pread(&*fd, &mut *buffer, offset) {
+                    Err(Errno::INTR) => {}
+                    read => return read.map_err(errno::of),
+                }
+            },
+        }
+    }
+
+    /// Returns the offset at which a write without one goes.
+    pub(crate) fn write_position(&mut self, fd: i32) -> Result<u64, i32> {
+        let file = self.file(fd)?;
+        if file.stat.kind == FileStat::DIRECTORY {
+            return Err(errno::ISDIR);
+        }
+        if !file.writes {
+            return Err(errno::BADF);
+        }
+        if !file.appends {
+            return Ok(file.position);
+        }
+        Ok(self.stat(fd)?.len)
+    }
+
+    /// Returns how many bytes longer a file becomes by a write, if there is room for them.
+    pub(crate) fn growth(&mut self, fd: i32, offset: u64, len: u64) -> Result<u64, i32> {
+        let old = self.stat(fd)?.len;
+        let growth = offset.saturating_add(len).saturating_sub(old);
+        let room = match self.place(fd)? {
+            Place::Scratch { directory, .. } => self.scratch(directory)?.room(),
+            Place::Disk(_) => return Err(errno::ROFS),
+        };
+        if growth > room {
+            return Err(errno::NOSPC);
+        }
+        Ok(growth)
+    }
+
+    /// Writes all bytes at `offset`, or none. What is between the end and there becomes zeros.
+    pub(crate) fn write(&mut self, fd: i32, bytes: &[u8], offset: u64) -> Result<(), i32> {
+        let file = self.file(fd)?;
+        if !file.writes {
+            return Err(errno::BADF);
+        }
+        match file.place {
+            Place::Scratch { directory, node } => {
+                self.scratch(directory)?.write(node, bytes, offset)
+            }
+            Place::Disk(_) => Err(errno::ROFS),
+        }
+    }
+
+    /// Lets a write go to the end of a file, or to its position.
+    pub(crate) fn set_appends(&mut self, fd: i32, appends: bool) -> Result<(), i32> {
+        self.file(fd)?.appends = appends;
+        Ok(())
+    }
+
+    /// Makes a file shorter, or longer by zeros.
+    pub(crate) fn set_len(&mut self, fd: i32, len: u64) -> Result<(), i32> {
+        self.write_position(fd)?;
+        match self.place(fd)? {
+            Place::Scratch { directory, node } => self.scratch(directory)?.set_len(node, len),
+            Place::Disk(_) => Err(errno::ROFS),
+        }
+    }
+
+    /// Makes a directory.
+    pub(crate) fn create_directory(&mut self, fd: i32, path: &[u8]) -> Result<(), i32> {
+        let (directory, node) = self.scratch_place(fd)?;
+        self.scratch(directory)?.create_directory(node, path)
+    }
+
+    /// Removes a file, or an empty directory.
+    pub(crate) fn remove(&mut self, fd: i32, path: &[u8], directory: bool) -> Result<(), i32> {
+        let (scratch, node) = self.scratch_place(fd)?;
+        self.scratch(scratch)?.remove(node, path, directory)
+    }
+
+    /// Moves a file or directory to another name.
+    pub(crate) fn rename(
+        &mut self,
+        (fd, path): (i32, &[u8]),
+        (new_fd, new_path): (i32, &[u8]),
+    ) -> Result<(), i32> {
+        let (from, base) = self.scratch_place(fd)?;
+        let (to, new_base) = self.scratch_place(new_fd)?;
+        if from != to {
+            return Err(errno::XDEV);
+        }
+        self.scratch(from)?
+            .rename((base, path), (new_base, new_path))
+    }
+
+    /// Returns the place of a descriptor that can be changed.
+    fn scratch_place(&mut self, fd: i32) -> Result<(usize, usize), i32> {
+        match self.place(fd)? {
+            Place::Scratch { directory, node } => Ok((directory, node)),
+            Place::Disk(_) => Err(errno::ROFS),
         }
     }
 
     /// Returns the names in a directory, in the order of their bytes. They are read once.
-    pub(crate) fn entries(&mut self) -> Result<&[Entry], i32> {
-        if self.stat.kind != FileStat::DIRECTORY {
+    pub(crate) fn entries(&mut self, fd: i32) -> Result<&[Entry], i32> {
+        let file = self.file(fd)?;
+        if file.stat.kind != FileStat::DIRECTORY {
             return Err(errno::NOTDIR);
         }
-        if self.entries.is_none() {
-            let mut entries = Vec::new();
-            let listing = rustix::fs::Dir::read_from(&*self.fd).map_err(errno::of)?;
-            for entry in listing {
-                let entry = entry.map_err(errno::of)?;
-                let name = entry.file_name().to_bytes();
-                if matches!(name, b"." | b"..") {
-                    continue;
-                }
-                if entries.len() == ENTRIES_MAX {
-                    return Err(errno::OVERFLOW);
-                }
-                entries.push(Entry {
-                    name: name.into(),
-                    inode: entry.ino(),
-                    kind: kind(entry.file_type()),
-                });
-            }
-            entries.sort_by(|one, other| one.name.cmp(&other.name));
-            self.entries = Some(entries);
+        if file.entries.is_none() {
+            let entries = match file.place.clone() {
+                Place::Disk(fd) => list(&fd)?,
+                Place::Scratch { directory, node } => self.scratch(directory)?.entries(node)?,
+            };
+            self.file(fd)?.entries = Some(entries);
         }
-        Ok(self.entries.as_deref().unwrap_or_default())
+        Ok(self.file(fd)?.entries.as_deref().unwrap_or_default())
     }
+
+    /// Lets the names in a directory be read again, as a program that begins anew expects.
+    pub(crate) fn rewind_entries(&mut self, fd: i32) {
+        if let Ok(file) = self.file(fd) {
+            file.entries = None;
+        }
+    }
+}
+
+/// Returns the names in a directory on disk, in the order of their bytes.
+fn list(fd: &OwnedFd) -> Result<Vec<Entry>, i32> {
+    let mut entries = Vec::new();
+    let listing = rustix::fs::Dir::read_from(fd).map_err(errno::of)?;
+    for entry in listing {
+        let entry = entry.map_err(errno::of)?;
+        let name = entry.file_name().to_bytes();
+        if matches!(name, b"." | b"..") {
+            continue;
+        }
+        if entries.len() == ENTRIES_MAX {
+            return Err(errno::OVERFLOW);
+        }
+        entries.push(Entry {
+            name: name.into(),
+            inode: entry.ino(),
+            kind: kind(entry.file_type()),
+        });
+    }
+    entries.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(entries)
 }
 
 /// Opens a path that the kernel resolves beneath `base`: it fails if a part of the path, or a link on
@@ -327,16 +463,6 @@ fn beneath(base: &OwnedFd, path: &[u8], flags: OFlags) -> Result<OwnedFd, i32> {
 
 fn stat_of(fd: &OwnedFd) -> Result<FileStat, i32> {
     fstat(fd).map(|stat| FileStat::of(&stat)).map_err(errno::of)
-}
-
-/// Returns WASI's number for a type of file.
-fn kind(kind: FileType) -> u8 {
-    match kind {
-        FileType::Directory => FileStat::DIRECTORY,
-        FileType::RegularFile => FileStat::FILE,
-        FileType::Symlink => 7,
-        _ => 0,
-    }
 }
 
 fn index(fd: i32) -> Option<usize> {
