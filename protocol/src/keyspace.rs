@@ -69,6 +69,12 @@ pub trait Keyspace: Clone + Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Returns the part of the data that a key is in, by the number that events have; 0 where the data has
+    /// no parts, as is the default.
+    fn partition_of(&self, _key: &[u8]) -> u16 {
+        0
+    }
+
     /// Tells `sink` of events from now on, while [`Keyspace::send_events`] says so. There is one sink;
     /// later ones are ignored. Returns false if this host tells no events, as is the default.
     fn set_event_sink(&self, _sink: Arc<dyn EventSink>) -> bool {

@@ -88,6 +88,8 @@ pub(crate) const NAMES: &[&str] = &[
     "max-request",
     "max-response",
     "request-timeout",
+    "max-outbox",
+    "outbox-tries",
     "ca-file",
     "max-memory",
     "max-time",
@@ -146,7 +148,10 @@ impl Options {
     /// If an argument is unknown, given twice, without a value, or has a wrong value.
     pub(crate) fn read(arguments: &[String], dir: &Path) -> Result<Self, OptionsError> {
         let mut options = Self {
-            runtime: RuntimeOptions::default(),
+            runtime: RuntimeOptions {
+                outbox: true,
+                ..RuntimeOptions::default()
+            },
             cache: Some(CacheOptions {
                 root: dir.join("ferrite-cache"),
                 size_bytes_max: CACHE_BYTES_MAX,
@@ -272,6 +277,14 @@ impl Options {
             "max-request" => runtime.network.limits.request_bytes_max = size()?.0,
             "max-response" => runtime.network.limits.response_bytes_max = size()?.0,
             "request-timeout" => runtime.network.limits.time_max = span()?.0,
+            "max-outbox" => runtime.network.limits.outbox_max = number()?,
+            "outbox-tries" => {
+                let tries = u32::try_from(number()?).map_err(|error| wrong(&error))?;
+                if tries == 0 {
+                    return Err(wrong(&"it must be at least 1"));
+                }
+                runtime.network.limits.outbox_tries_max = tries;
+            }
             "ca-file" => {
                 let read = std::fs::File::open(path()).and_then(|file| {
                     let roots = &mut runtime.network.extra_roots;
@@ -431,6 +444,7 @@ mod tests {
             ),
             ("allow-network *", "it does not begin with https://"),
             ("allow-private-network 10.0.0.1/8", "the range begins at"),
+            ("outbox-tries 0", "at least 1"),
             ("ca-file /nonexistent/ca.pem", "'ca-file' is wrong"),
             ("default-permissions {}x", "'default-permissions' is wrong"),
         ] {

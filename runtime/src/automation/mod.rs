@@ -4,6 +4,7 @@
 pub(crate) mod bytes;
 pub(crate) mod clock;
 pub mod figures;
+pub(crate) mod number;
 pub(crate) mod outbox;
 pub(crate) mod reply;
 pub mod schedule;

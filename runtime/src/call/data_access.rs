@@ -236,6 +236,11 @@ impl<K: Keyspace> DataAccess<K> {
         Ok(())
     }
 
+    /// Returns the part of the data that a key is in.
+    pub(crate) fn partition_of(&self, key: &[u8]) -> u16 {
+        self.keyspace.partition_of(key)
+    }
+
     /// Keeps a record of the host with what the call commits.
     pub(crate) fn keep_record(&mut self, name: &[u8], value: &[u8]) -> Result<(), Status> {
         self.write_bytes((name.len() + value.len()) as u64)?;

@@ -43,8 +43,7 @@ pub(super) fn after_commit<K: Keyspace>(
 fn add<K: Keyspace>(state: &mut CallState<K>, written: &[u8]) -> Result<Box<[u8]>, Unread> {
     let failed = |code, text: String| Unread::Failed(RequestFailure::new(code, text));
     let Some(outbox) = state.outbox.clone() else {
-        let text =
-            "this server sends no requests after a commit; ferrite-server with its own data does";
+        let text = "this server sends no requests after a commit, because it keeps no data of its own; ferrite-server with its own data does, and Valkey and Redis with the module";
         return Err(failed(FailureCode::Unavailable, text.to_owned()));
     };
     let request = read_request(state, written)?;
@@ -72,9 +71,12 @@ fn add<K: Keyspace>(state: &mut CallState<K>, written: &[u8]) -> Result<Box<[u8]
     let message = OutboxMessage::new(&state.spec.name, &request, &words, &new_key, now_millis());
     let key = request.headers.get(KEY_HEADER).unwrap_or(&new_key);
     let key = key.as_bytes().into();
-    let kept = state
-        .data
-        .keep_record(&outbox.new_record_name(), &message.to_bytes());
+    let partition = state
+        .input
+        .key(0)
+        .map_or(0, |key| state.data.partition_of(key));
+    let name = outbox.new_record_name(partition);
+    let kept = state.data.keep_record(&name, &message.to_bytes());
     match kept {
         Ok(()) => {
             state.requests.note_added();

@@ -13,6 +13,7 @@ use ferrite_protocol::record::Record;
 
 use super::Runtime;
 use crate::automation::figures::OutboxFigures;
+use crate::automation::number::partition_of;
 use crate::automation::outbox::message::{
     DEAD_PREFIX, OutboxMessage, PREFIX, number_of, record_name,
 };
@@ -61,12 +62,29 @@ impl EventSink for RuntimeSink {
     }
 
     fn take_in(&self, records: Vec<Record>) {
-        self.triggers.take_in(records);
+        let (requests, events): (Vec<_>, Vec<_>) = records
+            .into_iter()
+            .partition(|(name, _)| name.starts_with(PREFIX) || name.starts_with(DEAD_PREFIX));
+        for (name, value) in requests {
+            if let Some(outbox) = &self.outbox
+                && !outbox.load(&name, &value)
+            {
+                note_damage(&name);
+            }
+        }
+        if !events.is_empty() {
+            self.triggers.take_in(events);
+        }
     }
 
     fn refuse(&self, event: &KeyspaceEvent<'_>) {
         self.triggers.refuse(event);
     }
+}
+
+fn note_damage(name: &[u8]) {
+    let name = name.escape_ascii();
+    tracing::error!(%name, "a request of the outbox is damaged and left out");
 }
 
 /// A request as `WASM.OUTBOX LIST` shows it.
@@ -84,8 +102,7 @@ impl<K: Keyspace> Runtime<K> {
         for prefix in [PREFIX, DEAD_PREFIX] {
             self.each_record(prefix, |name, value| {
                 if !outbox.load(name, value) {
-                    let name = name.escape_ascii();
-                    tracing::error!(%name, "a request of the outbox is damaged and left out");
+                    note_damage(name);
                 }
             });
         }
@@ -104,8 +121,17 @@ impl<K: Keyspace> Runtime<K> {
     /// This host has none.
     pub(crate) fn outbox(&self) -> Result<&Arc<Outbox>, CallError> {
         self.0.outbox.as_ref().ok_or_else(|| {
-            CallError::invalid("this server has no outbox; ferrite-server with its own data has")
+            CallError::invalid(
+                "this server has no outbox, because it keeps no data of its own; ferrite-server with its own data has one, and Valkey and Redis with the module",
+            )
         })
+    }
+
+    /// Forgets the requests that wait here, because this server does not send them any more.
+    pub fn forget_requests(&self) {
+        if let Some(outbox) = &self.0.outbox {
+            outbox.forget();
+        }
     }
 
     /// Returns at most `count` requests with records of this prefix for which `wanted` returns true, the
@@ -149,7 +175,8 @@ impl<K: Keyspace> Runtime<K> {
             message.tries = 0;
             message.error = Box::default();
             changes.push((record_name(DEAD_PREFIX, number), None));
-            changes.push((outbox.new_record_name(), Some(message.to_bytes())));
+            let name = outbox.new_record_name(partition_of(number));
+            changes.push((name, Some(message.to_bytes())));
             numbers.push(number);
         }
         let receipt = self.change_records(&changes)?;

@@ -94,7 +94,7 @@ pub(crate) fn cluster(kind: EngineKind) -> Vec<Engine> {
 }
 
 /// The same, with arguments of the module.
-pub(super) fn cluster_with(kind: EngineKind, module: &[&str]) -> Vec<Engine> {
+pub(crate) fn cluster_with(kind: EngineKind, module: &[&str]) -> Vec<Engine> {
     let nodes: Vec<Engine> = (0..2 * PRIMARIES).map(|_| node(kind, module)).collect();
     join(&nodes);
     nodes

@@ -2,9 +2,10 @@
 
 mod config;
 mod engines;
+mod engines_outbox;
 mod outbox;
 mod peer;
-mod receiver;
+pub(crate) mod receiver;
 mod server;
 
 use ferrite_tests::{Client, Reply};

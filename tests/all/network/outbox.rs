@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::thread;
 
-use ferrite_tests::{Client, EngineKind, Reply, Server};
+use ferrite_tests::{Client, Reply, Server};
 use rustix::process::Signal;
 
 use super::receiver::{Arrived, ReceivingServer, free_port, url};
@@ -20,7 +20,7 @@ fn start(config: &str) -> Server {
 }
 
 #[track_caller]
-fn define(client: &mut Client, rule: &str) {
+pub(super) fn define(client: &mut Client, rule: &str) {
     let permissions = format!(r#"{{"allow_write": true, "allow_network": ["{rule}"]}}"#);
     let words = ["WASM.DEFINE", "f", OUTBOX, "PERMISSIONS", &permissions];
     let reply = client.call(&[&words[..], &["REPLACE"]].concat());
@@ -29,13 +29,13 @@ fn define(client: &mut Client, rule: &str) {
 }
 
 /// Encodes a request as a guest does.
-fn post(url: &str, body: &str) -> String {
+pub(super) fn post(url: &str, body: &str) -> String {
     String::from_utf8(ferrite_tests::encode(&["POST", url, body])).expect("text")
 }
 
 /// Calls an entry with a request to add; returns the idempotency key.
 #[track_caller]
-fn add(client: &mut Client, url: &str, body: &str) -> String {
+pub(super) fn add(client: &mut Client, url: &str, body: &str) -> String {
     let reply = client.call(&["WASM.CALL", "f", "ARGS", &post(url, body)]);
     let text = reply.text().unwrap_or_else(|| panic!("{reply:?}"));
     let mut lines = text.split("\r\n");
@@ -43,7 +43,7 @@ fn add(client: &mut Client, url: &str, body: &str) -> String {
     lines.next().expect("a key").to_owned()
 }
 
-fn info(client: &mut Client, field: &str) -> i64 {
+pub(super) fn info(client: &mut Client, field: &str) -> i64 {
     let info = client.run("WASM.OUTBOX INFO");
     let value = info.at(field).and_then(Reply::int);
     value.unwrap_or_else(|| panic!("no {field} in {info:?}"))
@@ -51,20 +51,20 @@ fn info(client: &mut Client, field: &str) -> i64 {
 
 /// Polls until a figure has this value; each poll is a whole round trip.
 #[track_caller]
-fn wait_for(client: &mut Client, field: &str, value: i64) {
+pub(super) fn wait_for(client: &mut Client, field: &str, value: i64) {
     while info(client, field) != value {
         thread::yield_now();
     }
 }
 
 /// Returns the requests that were given up.
-fn given_up(client: &mut Client) -> Vec<Reply> {
+pub(super) fn given_up(client: &mut Client) -> Vec<Reply> {
     let list = client.run("WASM.OUTBOX LIST");
     list.elements().expect("a list").to_vec()
 }
 
 #[track_caller]
-fn field(request: &Reply, name: &str) -> String {
+pub(super) fn field(request: &Reply, name: &str) -> String {
     let value = request.at(name);
     let value = value.unwrap_or_else(|| panic!("no {name} in {request:?}"));
     match value.int() {
@@ -331,28 +331,6 @@ fn what_was_committed_is_sent_after_a_kill() {
     wait_for(&mut client, "sent", 1);
     wait_for(&mut client, "pending", 0);
     assert_eq!(client.call(&["GET", "n"]).text(), Some("21"));
-}
-
-#[test]
-fn other_hosts_say_that_they_have_none() {
-    for kind in EngineKind::here() {
-        let engine = kind
-            .builder()
-            .module(&["allow-network", "http://127.0.0.1:*"])
-            .start();
-        let mut client = engine.client();
-        define(&mut client, "http://127.0.0.1:*");
-        let request = post("http://127.0.0.1:1/", "");
-        let reply = client.call(&["WASM.CALL", "f", "ARGS", &request]);
-        let text = reply.text().expect("an error in a text");
-        assert!(
-            text.starts_with("-UNAVAILABLE this server sends no requests"),
-            "{text}"
-        );
-        let reply = client.run("WASM.OUTBOX INFO");
-        let error = reply.error().expect("an error");
-        assert!(error.contains("this server has no outbox"), "{error}");
-    }
 }
 
 #[test]

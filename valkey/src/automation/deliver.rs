@@ -1,4 +1,4 @@
-//! Two threads that wait for what is due and hand it to the pool: events, and schedules.
+//! Threads that wait for what is due and hand it to the pool: events, schedules, and requests of the outbox.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -30,8 +30,12 @@ pub(crate) fn start(module: &'static Module) {
         let due = Box::new(block_on(module.runtime.due_schedule()));
         run(module, due.database(), Job::Schedule(due));
     });
-    if let Err(error) = events.and(schedules) {
-        tracing::error!(%error, "triggers and schedules do not run: the operating system gives no thread");
+    let requests = spawn("ferrite-outbox", move || {
+        let due = Box::new(block_on(module.runtime.due_request()));
+        run(module, 0, Job::Request(due));
+    });
+    if let Err(error) = events.and(schedules).and(requests) {
+        tracing::error!(%error, "triggers, schedules or the outbox do not run: the operating system gives no thread");
     }
 }
 
@@ -45,7 +49,7 @@ fn spawn(name: &str, turn: impl Fn() + Send + 'static) -> std::io::Result<()> {
     thread.spawn(work).map(drop)
 }
 
-/// Runs a call of the server itself in the pool.
+/// Runs work of the server itself in the pool.
 fn run(module: &'static Module, database: u32, job: Job) {
     if let Err(error) = module.pool.prepare(module.options.threads) {
         tracing::warn!(%error, "a function that is due has to wait");

@@ -1,4 +1,4 @@
-//! Decides which events and schedules this server serves: those of its own keys, while it is a primary.
+//! Decides which events, schedules and requests this server serves: those of its own keys, while it is a primary.
 
 use crate::api::cluster_nodes;
 use crate::api::context::Context;
@@ -6,6 +6,7 @@ use crate::api::ffi;
 use crate::api::locked_cell::LockedCell;
 use crate::automation::deliver;
 use crate::module::Module;
+use crate::records::queue::Queue;
 use crate::records::{capture, definitions, queue};
 use crate::registry::{cluster_bus, rdb};
 
@@ -25,6 +26,8 @@ const GRACE_MILLIS: i64 = 5_000;
 struct Duty {
     /// True while this server is a primary that has taken its events in.
     active: bool,
+    /// True while this server is a primary that has taken its requests in.
+    sends: bool,
     /// The part of the queue to look at next.
     part: u16,
     turn: u32,
@@ -44,9 +47,10 @@ impl Duty {
         let runtime = &module.runtime;
         let is_primary = context.flags() & ffi::CTX_PRIMARY != 0 && !rdb::is_loading();
         if !is_primary {
-            if self.active {
-                self.active = false;
+            if self.active || self.sends {
+                (self.active, self.sends) = (false, false);
                 runtime.forget_events();
+                runtime.forget_requests();
                 queue::forget(context);
                 runtime.run_schedules_here(GRACE_MILLIS, &mut |_| false);
             }
@@ -55,20 +59,33 @@ impl Duty {
         for definition in definitions::take_unsent(context) {
             cluster_bus::send_definition(context, None, &definition);
         }
-        if !runtime.has_automation() {
+        let calls = runtime.has_automation();
+        // Without rules, no request is ever sent.
+        let sends = !runtime.options().network.rules.is_empty();
+        if !calls && !sends {
             return;
         }
         let in_cluster = context.flags() & ffi::CTX_CLUSTER != 0;
-        let begins = !std::mem::replace(&mut self.active, true);
+        let begins = calls && !std::mem::replace(&mut self.active, true);
+        let begins_to_send = sends && !std::mem::replace(&mut self.sends, true);
         let parts = queue::parts(context);
-        let looked_at = if begins {
+        let looked_at = if begins || begins_to_send {
             parts
         } else {
             parts.min(PARTS_IN_A_TURN)
         };
         for _ in 0..looked_at {
             self.part = (self.part + 1) % parts;
-            capture::take_in(context, self.part);
+            if calls {
+                capture::take_in(context, Queue::Events, self.part);
+            }
+            if sends {
+                capture::take_in(context, Queue::Outbox, self.part);
+            }
+        }
+        deliver::start(module);
+        if !calls {
+            return;
         }
         self.turn = self.turn.wrapping_add(1);
         let asks = runtime.schedule_count() <= SCHEDULES_IN_EVERY_TURN
@@ -78,6 +95,5 @@ impl Duty {
                 !in_cluster || cluster_nodes::is_own(context, key)
             });
         }
-        deliver::start(module);
     }
 }

@@ -1,4 +1,4 @@
-//! Triggers and schedules at work: which of them this server serves, and the threads that call functions.
+//! Triggers, schedules and the outbox at work: what this server serves, and the threads that call functions.
 
 pub(crate) mod clock;
 mod deliver;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ferrite_protocol::resp::Protocol;
 use ferrite_runtime::commands::{BackgroundCall, Spec, map_request, reduce_request};
-use ferrite_runtime::{CallRequest, Delivery, HeldEntry, HeldFunction, ScheduledRun};
+use ferrite_runtime::{CallRequest, Delivery, DueRequest, HeldEntry, HeldFunction, ScheduledRun};
 
 use crate::transaction::ServerKeyspace;
 
@@ -75,6 +75,8 @@ pub(crate) enum Job {
     Event(Box<Delivery<ServerKeyspace>>),
     /// Calls the function of a schedule.
     Schedule(Box<ScheduledRun<ServerKeyspace>>),
+    /// Sends a request of the outbox.
+    Request(Box<DueRequest<ServerKeyspace>>),
     /// Runs a call that a command on all nodes is made of.
     Part(Box<PartCall>),
 }

@@ -20,7 +20,7 @@ use crate::api::ffi;
 use crate::api::key::OpenKey;
 use crate::api::locked_cell::LockedCell;
 use crate::api::string::Borrowed;
-use crate::records::queue;
+use crate::records::queue::{self, Queue};
 
 /// Most bytes of a value that is read for an event.
 const VALUE_BYTES_MAX: usize = 64 << 10;
@@ -149,7 +149,7 @@ pub(crate) fn event(context: Context<'_>, class: c_int, name: &str, key: Borrowe
     if !is_wanted(database, key.bytes()) {
         if class == ffi::NOTIFY_EVICTED && queue::is_queue(key.bytes()) {
             tracing::error!(
-                "the server evicted the events that wait for triggers; a maxmemory-policy of noeviction or volatile-… leaves them alone"
+                "the server evicted the events that wait for triggers, or the requests of the outbox; a maxmemory-policy of noeviction or volatile-… leaves them alone"
             );
         }
         return;
@@ -234,10 +234,17 @@ pub(crate) fn value_goes(context: Context<'_>, how: u64, key: Borrowed<'_>, open
     GONE.set(context, gone);
 }
 
-/// Takes in the events of a part that were queued elsewhere: by an earlier process, or by the server that
-/// had the part before.
-pub(crate) fn take_in(context: Context<'_>, part: u16) {
-    let records = queue::compare(context, part);
+/// Tells the runtime of a request of the outbox.
+pub(crate) fn request_kept(name: &[u8], value: &[u8]) {
+    if let Some(sink) = SINK.get() {
+        sink.record_set(name, value);
+    }
+}
+
+/// Takes in the events or requests of a part that were queued elsewhere: by an earlier process, or by the
+/// server that had the part before.
+pub(crate) fn take_in(context: Context<'_>, of: Queue, part: u16) {
+    let records = queue::compare(context, of, part);
     if let Some(sink) = SINK.get().filter(|_| !records.is_empty()) {
         sink.take_in(records);
     }
@@ -259,7 +266,7 @@ pub(crate) fn queue_events(context: Context<'_>, seen: Vec<Seen>, depth: u32) {
             depth,
         };
         // What was queued elsewhere comes first.
-        take_in(context, event.partition);
+        take_in(context, Queue::Events, event.partition);
         if sink.is_full() {
             sink.refuse(&event);
             continue;
@@ -288,10 +295,7 @@ fn put_somewhere(context: Context<'_>, name: &[u8], value: &[u8]) -> Result<Box<
         Ok(()) => return Ok(name.into()),
         Err(error) => error,
     };
-    if !["ASK", "MOVED", "TRYAGAIN"]
-        .iter()
-        .any(|code| error.starts_with(code))
-    {
+    if !queue::ELSEWHERE.iter().any(|code| error.starts_with(code)) {
         return Err(error);
     }
     let first = partition_of(name).unwrap_or(0);

@@ -1,14 +1,16 @@
-//! Events in the server's data: hashes with the names of records as their fields.
+//! Events and requests in the server's data: hashes with the names of records as their fields.
 //!
-//! Outside of a cluster there is one hash, `ferrite:events`, in the first database. In a cluster there is
-//! one for each slot, `ferrite:events:{tag}`, in that slot; the name of the record tells which. A server
-//! that delivers events knows the names of all that it has, so that it need not look for them.
+//! Outside of a cluster there are the hashes `ferrite:events` and `ferrite:outbox`, in the first database. In
+//! a cluster there is one of each for each slot, such as `ferrite:events:{tag}`, in that slot; the name of the
+//! record tells which. A server that delivers them knows the names of all that it has, so that it need not
+//! look for them.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::CStr;
 use std::ops::Bound;
+use std::sync::atomic::{AtomicU16, Ordering};
 
-use ferrite_protocol::events::partition_of;
+use ferrite_protocol::events::{in_partition, partition_of};
 use ferrite_protocol::record::Record;
 use ferrite_protocol::resp::tree::{Token, Tokens};
 
@@ -19,21 +21,62 @@ use crate::api::key::ValueKind;
 use crate::api::locked_cell::LockedCell;
 use crate::records::slot;
 
-/// Begins the names of the hashes.
-const KEY: &str = "ferrite:events";
+/// Begins the names of events that were given up.
+pub(crate) const DEAD: &[u8] = b"dead/";
+
+/// A kind of records in hashes of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Queue {
+    /// Events for triggers.
+    Events,
+    /// Requests that are sent after the commit of their call.
+    Outbox,
+}
+
+impl Queue {
+    const ALL: [Self; 2] = [Self::Events, Self::Outbox];
+
+    /// Returns the queue that a record of this name is in.
+    pub(crate) fn of(name: &[u8]) -> Option<Self> {
+        let is_of = |queue: &Self| queue.prefixes().iter().any(|it| name.starts_with(it));
+        Self::ALL.into_iter().find(is_of)
+    }
+
+    /// Beginnings of the names of records that wait, and of those that were given up.
+    const fn prefixes(self) -> [&'static [u8]; 2] {
+        match self {
+            Self::Events => [b"event/", DEAD],
+            Self::Outbox => [b"outbox/", b"outbox-dead/"],
+        }
+    }
+
+    /// Beginning of the names of its hashes.
+    const fn key(self) -> &'static str {
+        match self {
+            Self::Events => "ferrite:events",
+            Self::Outbox => "ferrite:outbox",
+        }
+    }
+}
 
 /// Most records that one command removes.
 const NAMES_IN_A_COMMAND: usize = 1000;
 
-/// Error if an event is not where it was.
-const MOVED_AWAY: &str = "the event was delivered meanwhile, or is on another node by now";
+/// Error if a record is not where it was.
+const MOVED_AWAY: &str = "it was delivered meanwhile, or is on another node by now";
+
+/// Errors for keys whose slot is another node's, or on the way there.
+pub(crate) const ELSEWHERE: [&str; 3] = ["ASK", "MOVED", "TRYAGAIN"];
+
+/// The part in which the last record found a place that could not be in its own.
+static LAST_PLACE: AtomicU16 = AtomicU16::new(0);
 
 /// Names of the records that are known.
 #[derive(Default)]
 struct Known {
     names: BTreeSet<Box<[u8]>>,
     /// Number of names in each part of the data.
-    counts: HashMap<u16, usize>,
+    counts: HashMap<(Queue, u16), usize>,
 }
 
 static KNOWN: LockedCell<Option<Box<Known>>> = LockedCell::new(None);
@@ -41,13 +84,13 @@ static KNOWN: LockedCell<Option<Box<Known>>> = LockedCell::new(None);
 impl Known {
     fn insert(&mut self, name: &[u8]) {
         if self.names.insert(name.into()) {
-            *self.counts.entry(part(name)).or_default() += 1;
+            *self.counts.entry(place_of(name)).or_default() += 1;
         }
     }
 
     fn remove(&mut self, name: &[u8]) {
         if self.names.remove(name)
-            && let Some(count) = self.counts.get_mut(&part(name))
+            && let Some(count) = self.counts.get_mut(&place_of(name))
         {
             *count -= 1;
         }
@@ -55,9 +98,9 @@ impl Known {
 }
 
 impl Known {
-    fn forget(&mut self, part_gone: u16) {
-        self.names.retain(|name| part(name) != part_gone);
-        self.counts.remove(&part_gone);
+    fn forget(&mut self, gone: (Queue, u16)) {
+        self.names.retain(|name| place_of(name) != gone);
+        self.counts.remove(&gone);
     }
 }
 
@@ -65,9 +108,11 @@ fn with_known<R>(context: Context<'_>, access: impl FnOnce(&mut Known) -> R) -> 
     KNOWN.with(context, |known| access(known.get_or_insert_default()))
 }
 
-/// Returns true if this is the name of a hash of events, which cause no events themselves.
+/// Returns true if this is the name of a hash of events or requests, which cause no events themselves.
 pub(crate) fn is_queue(key: &[u8]) -> bool {
-    key.starts_with(KEY.as_bytes())
+    Queue::ALL
+        .iter()
+        .any(|queue| key.starts_with(queue.key().as_bytes()))
 }
 
 /// Returns true if this server is a node of a cluster.
@@ -84,8 +129,13 @@ pub(crate) fn part_of_key(context: Context<'_>, key: &[u8]) -> u16 {
     }
 }
 
-fn part(name: &[u8]) -> u16 {
+/// Returns the part of the data that a record is in.
+pub(crate) fn part(name: &[u8]) -> u16 {
     partition_of(name).unwrap_or(0)
+}
+
+fn place_of(name: &[u8]) -> (Queue, u16) {
+    (Queue::of(name).unwrap_or(Queue::Events), part(name))
 }
 
 /// Number of parts of the data.
@@ -93,11 +143,12 @@ pub(crate) fn parts(context: Context<'_>) -> u16 {
     if in_cluster(context) { slot::SLOTS } else { 1 }
 }
 
-fn key_of(context: Context<'_>, part: u16) -> String {
+fn key_of(context: Context<'_>, (queue, part): (Queue, u16)) -> String {
+    let key = queue.key();
     if in_cluster(context) {
-        format!("{KEY}:{{{}}}", slot::tag(part))
+        format!("{key}:{{{}}}", slot::tag(part))
     } else {
-        KEY.to_owned()
+        key.to_owned()
     }
 }
 
@@ -105,12 +156,12 @@ fn key_of(context: Context<'_>, part: u16) -> String {
 fn run<'a, R>(
     context: Context<'a>,
     command: &CStr,
-    part: u16,
+    place: (Queue, u16),
     words: &[&[u8]],
     format: Format,
     read: impl FnOnce(&ServerReply<'a>) -> R,
 ) -> Result<R, String> {
-    let key = key_of(context, part);
+    let key = key_of(context, place);
     context.in_database(0, || {
         let argv: Vec<_> = std::iter::once(key.as_bytes())
             .chain(words.iter().copied())
@@ -134,7 +185,7 @@ fn run<'a, R>(
 pub(crate) fn put(context: Context<'_>, name: &[u8], value: &[u8]) -> Result<(), String> {
     let words = [name, value];
     let format = Format::OwnReplicated;
-    if let Err(error) = run(context, c"HSET", part(name), &words, format, |_| ()) {
+    if let Err(error) = run(context, c"HSET", place_of(name), &words, format, |_| ()) {
         // Keys expire on a node that has lost its cluster, where no command runs.
         if !error.starts_with("CLUSTERDOWN") || !put_directly(context, name, value) {
             return Err(error);
@@ -147,7 +198,7 @@ pub(crate) fn put(context: Context<'_>, name: &[u8], value: &[u8]) -> Result<(),
 /// Adds or replaces a record without a command.
 fn put_directly(context: Context<'_>, name: &[u8], value: &[u8]) -> bool {
     context.in_database(0, || {
-        let key = context.string(key_of(context, part(name)).as_bytes());
+        let key = context.string(key_of(context, place_of(name)).as_bytes());
         let Some(mut open) = context.open_to_write(key.borrow()) else {
             return false;
         };
@@ -165,17 +216,17 @@ fn put_directly(context: Context<'_>, name: &[u8], value: &[u8]) -> bool {
 
 /// Removes records, here and on replicas. Those of parts that are another node's by now are left to it.
 pub(crate) fn remove(context: Context<'_>, names: Vec<Box<[u8]>>) {
-    let mut by_part: HashMap<u16, Vec<Box<[u8]>>> = HashMap::new();
+    let mut by_place: HashMap<(Queue, u16), Vec<Box<[u8]>>> = HashMap::new();
     for name in names {
         with_known(context, |known| known.remove(&name));
-        by_part.entry(part(&name)).or_default().push(name);
+        by_place.entry(place_of(&name)).or_default().push(name);
     }
-    for (part, names) in by_part {
+    for (place, names) in by_place {
         for names in names.chunks(NAMES_IN_A_COMMAND) {
             let fields: Vec<&[u8]> = names.iter().map(|name| &**name).collect();
             let format = Format::OwnReplicated;
-            if let Err(error) = run(context, c"HDEL", part, &fields, format, |_| ()) {
-                tracing::debug!(part, error, "records of events were not removed");
+            if let Err(error) = run(context, c"HDEL", place, &fields, format, |_| ()) {
+                tracing::debug!(?place, error, "records were not removed");
             }
         }
     }
@@ -190,7 +241,7 @@ pub(crate) fn check(context: Context<'_>, name: &[u8], must_exist: bool) -> Resu
     let exists = run(
         context,
         c"HEXISTS",
-        part(name),
+        place_of(name),
         &[name],
         Format::Own,
         |reply| reply.integer() == Some(1),
@@ -201,11 +252,43 @@ pub(crate) fn check(context: Context<'_>, name: &[u8], must_exist: bool) -> Resu
     Ok(())
 }
 
+/// Returns true if the record is known to be here.
+pub(crate) fn is_known(context: Context<'_>, name: &[u8]) -> bool {
+    with_known(context, |known| known.names.contains(name))
+}
+
+/// Returns the name by which a new record can be kept here: its own or, if its part is on another node or
+/// on the way there, one in a part that is here.
+///
+/// # Errors
+///
+/// There is none.
+pub(crate) fn place(context: Context<'_>, name: &[u8]) -> Result<Box<[u8]>, String> {
+    let error = match check(context, name, false) {
+        Ok(()) => return Ok(name.into()),
+        Err(error) => error,
+    };
+    if !ELSEWHERE.iter().any(|code| error.starts_with(code)) {
+        return Err(error);
+    }
+    let parts = parts(context);
+    let first = LAST_PLACE.load(Ordering::Relaxed);
+    for distance in 0..parts {
+        let part = (first + distance) % parts;
+        let name = in_partition(name, part);
+        if check(context, &name, false).is_ok() {
+            LAST_PLACE.store(part, Ordering::Relaxed);
+            return Ok(name);
+        }
+    }
+    Err(error)
+}
+
 fn get(context: Context<'_>, name: &[u8]) -> Option<Box<[u8]>> {
     let value = run(
         context,
         c"HGET",
-        part(name),
+        place_of(name),
         &[name],
         Format::Own,
         |reply| reply.bulk().map(Box::from),
@@ -238,25 +321,26 @@ pub(crate) fn records(
     found.take(count).collect()
 }
 
-/// Forgets what is known, because this server does not deliver events any more.
+/// Forgets what is known, because this server delivers nothing any more.
 pub(crate) fn forget(context: Context<'_>) {
     KNOWN.take(context);
 }
 
 /// Compares a part with what is known of it, and returns the records that came from elsewhere, in order.
-pub(crate) fn compare(context: Context<'_>, part_wanted: u16) -> Vec<Record> {
-    let len = run(context, c"HLEN", part_wanted, &[], Format::Own, |reply| {
+pub(crate) fn compare(context: Context<'_>, of: Queue, part: u16) -> Vec<Record> {
+    let wanted = (of, part);
+    let len = run(context, c"HLEN", wanted, &[], Format::Own, |reply| {
         reply.integer()
     });
     let known = with_known(context, |known| {
-        known.counts.get(&part_wanted).copied().unwrap_or(0)
+        known.counts.get(&wanted).copied().unwrap_or(0)
     });
     let len = match len {
         Ok(len) => len.unwrap_or(0),
         Err(error) => {
             if error.starts_with("MOVED") && known > 0 {
                 // The new owner delivers them. If they come back, they are taken in again.
-                with_known(context, |known| known.forget(part_wanted));
+                with_known(context, |known| known.forget(wanted));
             }
             return Vec::new();
         }
@@ -264,7 +348,7 @@ pub(crate) fn compare(context: Context<'_>, part_wanted: u16) -> Vec<Record> {
     if usize::try_from(len) == Ok(known) {
         return Vec::new();
     }
-    let fields = run(context, c"HKEYS", part_wanted, &[], Format::Own, |reply| {
+    let fields = run(context, c"HKEYS", wanted, &[], Format::Own, |reply| {
         let tokens = Tokens::new(reply.bytes());
         let names = tokens.filter_map(|token| match token {
             Token::Bulk(name) => Some(Box::from(name)),
@@ -276,7 +360,7 @@ pub(crate) fn compare(context: Context<'_>, part_wanted: u16) -> Vec<Record> {
         return Vec::new();
     };
     let new: Vec<Box<[u8]>> = with_known(context, |known| {
-        let ours = known.names.iter().filter(|name| part(name) == part_wanted);
+        let ours = known.names.iter().filter(|name| place_of(name) == wanted);
         let gone: Vec<_> = ours
             .filter(|name| !fields.contains(*name))
             .cloned()
@@ -285,8 +369,8 @@ pub(crate) fn compare(context: Context<'_>, part_wanted: u16) -> Vec<Record> {
             known.remove(&name);
         }
         let new = fields.into_iter().filter(|name| {
-            super::is_event(name)
-                && partition_of(name) == Some(part_wanted)
+            Queue::of(name) == Some(of)
+                && partition_of(name) == Some(part)
                 && !known.names.contains(name)
         });
         let new: Vec<_> = new.collect();

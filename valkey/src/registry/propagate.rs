@@ -54,7 +54,7 @@ pub(crate) fn adopt_definition(
     let is_primary = context.flags() & ffi::CTX_PRIMARY != 0;
     if let Some(trigger) = trigger.filter(|_| is_primary) {
         // Those that wait are removed one by one, as they come.
-        let dead = records::read(context, records::DEAD, b"", usize::MAX);
+        let dead = records::read(context, records::queue::DEAD, b"", usize::MAX);
         let runtime = &module.runtime;
         let of_trigger = dead
             .into_iter()

@@ -23,11 +23,11 @@ impl CallView<'_> {
         }
         // Only an event leads to a call of some depth.
         let delivers = self.state.event_depth > 0;
-        for change in &self.state.records {
-            records::check(self.context, change, delivers)
+        let context = self.context;
+        for change in &mut self.state.records {
+            records::check(context, change, delivers)
                 .map_err(|error| CommitError::Store(StoreError::Failed(error.into())))?;
         }
-        let context = self.context;
         let (applied, mut seen) = capture::hold(context, || self.apply_all());
         applied?;
         records::change(context, self.state.records.drain(..));

@@ -104,6 +104,13 @@ impl Keyspace for ServerKeyspace {
         .unwrap_or_default()
     }
 
+    fn partition_of(&self, key: &[u8]) -> u16 {
+        current_call::with(|current| {
+            current.with_context(|context| records::queue::part_of_key(context, key))
+        })
+        .unwrap_or(0)
+    }
+
     fn set_event_sink(&self, sink: Arc<dyn EventSink>) -> bool {
         capture::set_sink(sink);
         true

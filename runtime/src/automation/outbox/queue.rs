@@ -100,6 +100,20 @@ impl RequestQueue {
         true
     }
 
+    /// Forgets all requests. Those that are being sent are not sent again.
+    pub(crate) fn clear(&self) {
+        let mut state = self.0.lock();
+        state.known.clear();
+        state.known_bytes = 0;
+        state.ready.clear();
+        state.paused.clear();
+        state.lanes.retain(|_, lane| {
+            lane.numbers.clear();
+            lane.ready = false;
+            lane.running > 0
+        });
+    }
+
     pub(crate) fn usage(&self) -> Usage {
         let state = self.0.lock();
         Usage {
@@ -204,6 +218,12 @@ impl Turn {
         self.settled = true;
         let mut state = self.queue.0.lock();
         let state = &mut *state;
+        // It may have been forgotten meanwhile.
+        let after = if state.known.contains_key(&self.number) {
+            after
+        } else {
+            &After::Gone
+        };
         state.running -= 1;
         if let Some(lane) = state.lanes.get_mut(&self.origin) {
             lane.running -= 1;
@@ -302,6 +322,26 @@ mod tests {
         assert_eq!(again.number, 1);
         again.finish();
         assert_eq!(queue.usage(), Usage::default());
+    }
+
+    #[test]
+    fn what_was_forgotten_is_not_sent_again_and_can_come_back() {
+        let queue = Arc::new(RequestQueue::default());
+        for number in 0..3 {
+            queue.push(number, "a", 5);
+        }
+        let now = Moment::now();
+        let first = next(&queue, now).expect("the first");
+        let second = next(&queue, now).expect("the second");
+        next(&queue, now).expect("the third").pause(BACK_OFF_FIRST);
+        queue.clear();
+        assert_eq!(queue.usage(), Usage::default());
+        assert!(next(&queue, now).is_none() && queue.next_moment().is_none());
+        first.pause(BACK_OFF_FIRST);
+        assert!(queue.next_moment().is_none());
+        assert!(queue.push(7, "a", 5), "it is new");
+        drop(second);
+        assert_eq!(next(&queue, now).map(|turn| turn.number), Some(7));
     }
 
     #[test]

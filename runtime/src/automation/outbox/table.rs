@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use super::message::{DEAD_PREFIX, OutboxMessage, PREFIX, number_of, origin_of, record_name};
 use super::queue::{PENDING_BYTES_MAX, RequestQueue, Usage};
 use crate::automation::figures::OutboxFigures;
+use crate::automation::number::Numbers;
 
 /// Most requests that were given up and are kept; a later one makes the oldest go.
 pub(crate) const DEAD_MAX: usize = 1000;
@@ -19,8 +20,7 @@ pub(crate) struct Outbox {
     pub(crate) queue: Arc<RequestQueue>,
     /// Most requests that wait.
     pending_max: usize,
-    /// The number of the next request.
-    next: AtomicU64,
+    numbers: Numbers,
     /// Numbers of the requests that were given up.
     dead: Mutex<BTreeSet<u64>>,
     pub(crate) counters: Counters,
@@ -54,7 +54,7 @@ impl Outbox {
         Self {
             queue: Arc::default(),
             pending_max,
-            next: AtomicU64::new(1),
+            numbers: Numbers::new(),
             dead: Mutex::default(),
             counters: Counters::default(),
         }
@@ -76,23 +76,22 @@ impl Outbox {
         })
     }
 
-    /// Returns the name of the record of a new request.
-    pub(crate) fn new_record_name(&self) -> Vec<u8> {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        record_name(PREFIX, number)
+    /// Returns the name of the record of a new request in a part of the data.
+    pub(crate) fn new_record_name(&self, partition: u16) -> Vec<u8> {
+        record_name(PREFIX, self.numbers.next(partition))
     }
 
-    /// Takes in a record that was kept by an earlier process.
+    /// Takes in a record that was kept by an earlier process, or by another server.
     pub(crate) fn load(&self, name: &[u8], value: &[u8]) -> bool {
         if let Some(number) = number_of(DEAD_PREFIX, name) {
-            self.next.fetch_max(number + 1, Ordering::Relaxed);
+            self.numbers.note(number);
             self.dead.lock().insert(number);
             return OutboxMessage::parse(value).is_some();
         }
         let (Some(number), Some(origin)) = (number_of(PREFIX, name), origin_of(value)) else {
             return false;
         };
-        self.next.fetch_max(number + 1, Ordering::Relaxed);
+        self.numbers.note(number);
         self.queue.push(number, origin, value.len());
         true
     }
@@ -104,6 +103,12 @@ impl Outbox {
         {
             self.counters.queued.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Forgets all requests, because this server does not send them any more.
+    pub(crate) fn forget(&self) {
+        self.queue.clear();
+        self.dead.lock().clear();
     }
 
     /// Notes a request that was given up.
@@ -144,5 +149,74 @@ impl Outbox {
             given_up: count(given_up),
             last_error: last_error.lock().clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DEAD_MAX, Outbox, PENDING_BYTES_MAX};
+    use crate::automation::outbox::message::{DEAD_PREFIX, OutboxMessage, record_name};
+
+    fn message(body_bytes: usize) -> Vec<u8> {
+        let words = [
+            &b"POST"[..],
+            b"https://example.com/",
+            &vec![b'x'; body_bytes],
+        ];
+        OutboxMessage {
+            origin: "https://example.com".into(),
+            function: "f".into(),
+            at: 0,
+            tries: 0,
+            error: Box::default(),
+            words: words.into_iter().map(Box::from).collect(),
+        }
+        .to_bytes()
+    }
+
+    #[test]
+    fn requests_that_wait_are_bounded_by_number_and_bytes() {
+        let outbox = Outbox::new(2);
+        for _ in 0..2 {
+            assert_eq!(outbox.full(), None);
+            outbox.record_set(&outbox.new_record_name(0), &message(1));
+        }
+        let full = outbox.full().expect("two are all");
+        assert!(full.starts_with("2 requests wait in the outbox"), "{full}");
+        assert_eq!(outbox.figures().queued, 2);
+
+        let outbox = Outbox::new(100);
+        outbox.record_set(&outbox.new_record_name(0), &message(PENDING_BYTES_MAX));
+        let full = outbox.full().expect("its bytes are all");
+        assert!(full.contains("the limit is 67108864"), "{full}");
+        // One that is replaced by itself counts once.
+        let outbox = Outbox::new(2);
+        let name = outbox.new_record_name(7);
+        for _ in 0..5 {
+            outbox.record_set(&name, &message(1));
+        }
+        assert_eq!(outbox.full(), None);
+    }
+
+    #[test]
+    fn the_oldest_that_were_given_up_make_room() {
+        let outbox = Outbox::new(1);
+        let dead_max = DEAD_MAX as u64;
+        for number in 1..dead_max {
+            assert!(outbox.load(&record_name(DEAD_PREFIX, number), &message(1)));
+        }
+        assert_eq!(outbox.oldest_dead(), [0_u64; 0]);
+        outbox.note_dead(dead_max);
+        outbox.note_dead(dead_max + 1);
+        assert_eq!(outbox.oldest_dead(), [1, 2]);
+        outbox.forget_dead(&[1, 2]);
+        assert_eq!(outbox.oldest_dead(), [0_u64; 0]);
+        assert!(
+            !outbox.load(b"outbox/zz", &message(1)),
+            "its number is none"
+        );
+        assert!(!outbox.load(&record_name(DEAD_PREFIX, 3), b"damaged"));
+        outbox.forget();
+        assert_eq!(outbox.figures().dead, 0);
     }
 }

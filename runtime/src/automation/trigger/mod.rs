@@ -6,6 +6,5 @@
 
 pub(crate) mod definition;
 pub(crate) mod event;
-mod number;
 pub(crate) mod queue;
 pub(crate) mod table;

@@ -12,10 +12,10 @@ use parking_lot::Mutex;
 
 use super::definition::{Phase, Trigger};
 use super::event::{self, DEAD_PREFIX, HeldValue, PREFIX, QueuedEvent};
-use super::number::{Numbers, partition_of};
 use super::queue::{EventQueue, LaneKey, PENDING_MAX};
 use crate::automation::clock::now_millis;
 use crate::automation::figures::TriggerFigures;
+use crate::automation::number::{Numbers, partition_of};
 use crate::error::{CallError, Code, Quoted};
 
 /// Largest number of triggers.

@@ -1,7 +1,7 @@
-//! Numbers of events: in the order in which the events happened, and different from those of earlier
-//! processes.
+//! Numbers of events, and of requests of the outbox: in the order in which they came, and different from
+//! those of earlier processes.
 //!
-//! The last 14 bits are the part of the data that the event belongs to. What stands before them is
+//! The last 14 bits are the part of the data that the event or request belongs to. What stands before them is
 //! counted up and is never behind the time, in 512ths of a millisecond since 2020. Until 2054, numbers fit
 //! into 63 bits.
 
@@ -17,32 +17,32 @@ const START_MILLIS: i64 = 1_577_836_800_000;
 /// Counts in a millisecond.
 const PER_MILLI: u64 = 1 << 9;
 
-/// Makes the numbers of events.
+/// Makes the numbers of events or requests.
 #[derive(Debug)]
-pub(super) struct Numbers(AtomicU64);
+pub(crate) struct Numbers(AtomicU64);
 
 impl Numbers {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(AtomicU64::new(count_now()))
     }
 
-    /// Returns the next number, for an event in this part of the data: greater than all before, and than
+    /// Returns the next number, of this part of the data: greater than all before, and than
     /// those that other processes have given so far.
-    pub(super) fn next(&self, partition: u16) -> u64 {
+    pub(crate) fn next(&self, partition: u16) -> u64 {
         self.0.fetch_max(count_now(), Ordering::Relaxed);
         let count = self.0.fetch_add(1, Ordering::Relaxed);
         count * u64::from(PARTITIONS) + u64::from(partition % PARTITIONS)
     }
 
     /// Lets later numbers be greater than one that was given by another process.
-    pub(super) fn note(&self, number: u64) {
+    pub(crate) fn note(&self, number: u64) {
         let count = number / u64::from(PARTITIONS);
         self.0.fetch_max(count + 1, Ordering::Relaxed);
     }
 }
 
 /// Returns the part of the data that is in a number.
-pub(super) fn partition_of(number: u64) -> u16 {
+pub(crate) fn partition_of(number: u64) -> u16 {
     (number % u64::from(PARTITIONS)) as u16
 }
 
