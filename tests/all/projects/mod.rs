@@ -195,8 +195,21 @@ fn is_deployed(project: &Path, server: &Server) {
             && text.contains("not loaded: limits may do more"),
         "{text}"
     );
-    let forced = printed(wasmc, &[&deploy[..], &["--yes"]].concat(), project);
+    // Its configuration comes from a file that is no part of the project.
+    let secret = tempfile::NamedTempFile::new().expect("a file");
+    let path = secret.path().to_str().expect("text");
+    fs::write(path, r#"{"token": 1}"#).expect("it can be written");
+    let forced = [&deploy[..], &["--yes", "--config-file", path]].concat();
+    let wrong = output(wasmc, &forced, project);
+    let text = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(text.contains("value \"token\" is no text"), "{text}");
+    fs::write(path, r#"{"token": "s3cret"}"#).expect("it can be written");
+    let forced = printed(wasmc, &forced, project);
     assert!(forced.contains("loaded limits into"), "{forced}");
+    assert!(!forced.contains("s3cret"), "{forced}");
+    let info = client.run("WASM.INFO limits");
+    let names = info.at("config").and_then(Reply::elements);
+    assert_eq!(names, Some(&[Reply::Bulk(b"token".to_vec())][..]));
     let reply = client.run("WASM.CALL limits.rate_limit KEYS other:1 ARGS 2 60");
     assert_eq!(reply, Reply::Int(1));
 

@@ -6,11 +6,12 @@ mod connection;
 mod running;
 mod tls;
 
-use std::io::{self, IsTerminal as _, Write};
-use std::path::PathBuf;
+use std::io::{self, IsTerminal as _, Read as _, Write};
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use ferrite_cache::Digest;
+use ferrite_runtime::policy::function_config::FunctionConfig;
 use ferrite_runtime::policy::function_spec::Isolation;
 use ferrite_runtime::policy::limits::{LimitSettings, Limits};
 use serde::Serialize;
@@ -29,6 +30,9 @@ use address::Address;
 use connection::Connection;
 use running::Running;
 
+/// The longest file with a configuration, in bytes: the values that there can be, with escapes.
+const CONFIG_BYTES_MAX: u64 = 1 << 20;
+
 /// The largest module that is sent, in bytes.
 const MODULE_BYTES_MAX: u64 = 1 << 30;
 
@@ -43,6 +47,11 @@ pub(crate) struct Arguments {
     /// password is read from FERRITE_DEPLOY_PASSWORD. Default: the one in ferrite.project.toml
     #[arg(long, value_name = "ADDRESS")]
     server: Option<String>,
+
+    /// File with the function's configuration, as in WASM.LOAD: {"token": "…"}. Without it, the function
+    /// keeps the one that it has on the server. - reads standard input
+    #[arg(long, value_name = "FILE")]
+    config_file: Option<PathBuf>,
 
     /// Load it even if it may do more than the running one
     #[arg(long)]
@@ -82,6 +91,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     let Arguments {
         folder,
         server,
+        config_file,
         yes,
         dry_run,
         tls,
@@ -96,6 +106,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     };
     let address = Address::parse(&server)?;
     tls.check(address.tls)?;
+    let config = config_file.as_deref().map(read_config).transpose()?;
     let module = Project::find(&folder)?.build_one()?;
     let name = match settings.name {
         Some(name) => name,
@@ -168,6 +179,9 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
         if let Some(isolation) = policy.isolation {
             words.extend([b"ISOLATION".as_slice(), isolation.as_str().as_bytes()]);
         }
+        if let Some(config) = &config {
+            words.extend([b"CONFIG".as_slice(), config]);
+        }
         words.push(b"REPLACE");
         if let Some(error) = connection.command(&words)?.error() {
             bail!("{address}: {error}");
@@ -179,6 +193,21 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
         (true, _) | (false, false) => Exit::Done,
         (false, true) => Exit::Refused,
     })
+}
+
+/// Reads a configuration, and checks it. Errors do not show its values.
+fn read_config(path: &Path) -> Result<Vec<u8>> {
+    let shown = || format!("--config-file {}", path.display());
+    let json = if path == Path::new("-") {
+        let mut json = Vec::new();
+        let stdin = io::stdin().take(CONFIG_BYTES_MAX + 1);
+        io::BufReader::new(stdin).read_to_end(&mut json)?;
+        json
+    } else {
+        bounded_file::read(path, CONFIG_BYTES_MAX).with_context(shown)?
+    };
+    FunctionConfig::from_json(&json).with_context(shown)?;
+    Ok(json)
 }
 
 /// Returns limits with the built-in defaults where none are given. A server with other `[wasm.limits]`
