@@ -1,6 +1,7 @@
-//! RESP, glob patterns, numbers, arities, error chains, text on one line, and the traits between the
+//! RESP, glob patterns, numbers, arities, kept arguments, error chains, text on one line, and the traits between the
 //! runtime and a host's data.
 
+pub mod argv;
 pub mod arity;
 pub mod budget;
 pub mod error_chain;

@@ -20,6 +20,11 @@ impl<'a> Context<'a> {
 
     /// Gives `access` the user of this name.
     pub(crate) fn with_user<R>(self, name: &[u8], access: impl FnOnce(Caller) -> R) -> R {
+        self.with_user_of(self.string(name).borrow(), access)
+    }
+
+    /// The same, for a name that is a string of the server.
+    fn with_user_of<R>(self, name: Borrowed<'_>, access: impl FnOnce(Caller) -> R) -> R {
         struct Free(NonNull<User>);
         impl Drop for Free {
             fn drop(&mut self) {
@@ -27,11 +32,10 @@ impl<'a> Context<'a> {
                 unsafe { (api().free_user)(self.0.as_ptr()) };
             }
         }
-        let name = self.string(name);
         // SAFETY: a live string; the handle is the caller's to free. The user itself is the
         // server's, which takes it away on its main thread only, or under the lock that this thread
         // holds.
-        let user = NonNull::new(unsafe { (api().get_user)(name.borrow().raw()) }).map(Free);
+        let user = NonNull::new(unsafe { (api().get_user)(name.raw()) }).map(Free);
         access(
             user.as_ref()
                 .map_or(Caller::Deleted, |user| Caller::User(user.0)),
@@ -45,7 +49,7 @@ impl<'a> Context<'a> {
             Caller::Deleted => false,
             Caller::User(user) => self.is_unrestricted(user),
             Caller::OfContext => self.user_name().is_some_and(|name| {
-                self.with_user(name.bytes(), |caller| match caller {
+                self.with_user_of(name.borrow(), |caller| match caller {
                     Caller::User(user) => self.is_unrestricted(user),
                     _ => false,
                 })

@@ -1,12 +1,14 @@
 //! Runs any data command of the server for a call.
 
+use ferrite_protocol::argv::{OwnedArgv, Words};
 use ferrite_protocol::budget::{self, Budget, Exceeded};
 use ferrite_protocol::keyspace::StoreError;
 use ferrite_protocol::resp::Encoder;
+use smallvec::SmallVec;
 
 use crate::api::command_call::Format;
 use crate::api::key::ValueKind;
-use crate::transaction::command_table;
+use crate::transaction::command_table::{self, DataCommand};
 use crate::transaction::foreseen_cost::{Cost, Size};
 use crate::transaction::read_set::{ReadKind, hash_of};
 use crate::transaction::server_reads;
@@ -22,15 +24,22 @@ impl CallView<'_> {
         budget: &Budget<'_>,
         reply: &mut Encoder,
     ) -> Result<(), Exceeded> {
-        let mut bytes = Vec::new();
-        let keys: Option<Vec<&[u8]>> = command_table::keys_of(self.context, argv).map(|keys| {
+        let command = match command_table::look_up(Some(self.context), argv) {
+            Ok(command) => command,
+            Err(error) => {
+                reply.error_display(&format_args!("ERR {error}"));
+                return Ok(());
+            }
+        };
+        let keys: Option<Words<'_>> = command.keys.as_ref().map(|keys| {
             keys.iter()
                 .filter_map(|&at| argv.get(at).copied())
                 .collect()
         });
-        self.foreseen_cost(argv, keys.as_deref().unwrap_or_default())
+        self.foreseen_cost(&command, argv, keys.as_deref().unwrap_or_default())
             .charge(budget)?;
-        let ran = self.run(argv, keys.as_deref(), budget, &mut bytes);
+        let mut bytes = Vec::new();
+        let ran = self.run(&command, argv, keys.as_deref(), budget, &mut bytes);
         let charged = budget.charge(budget::bytes(bytes.len() as u64));
         let too_long = bytes.len() > budget.bounds().reply_bytes_max;
         charged?;
@@ -46,10 +55,14 @@ impl CallView<'_> {
         Ok(())
     }
 
-    /// Foresees a command's cost by the sizes of its keys.
-    fn foreseen_cost(&self, argv: &[&[u8]], keys: &[&[u8]]) -> Cost {
+    /// Foresees a command's cost, by the sizes of its keys if they matter.
+    fn foreseen_cost(&self, command: &DataCommand, argv: &[&[u8]], keys: &[&[u8]]) -> Cost {
+        if !command.shape.needs_sizes() {
+            return Cost::foresee(command.shape, argv, keys.len(), &[]);
+        }
         let size = |name: &[u8]| {
-            let name = self.context.string(name);
+            let key = self.call.key(name);
+            let name = self.call.string(self.context, &key);
             match self.context.open_unnoticed(name.borrow()) {
                 None => Size::Nothing,
                 Some(key) => match key.kind() {
@@ -59,20 +72,19 @@ impl CallView<'_> {
                 },
             }
         };
-        let sizes: Vec<Size> = keys.iter().map(|name| size(name)).collect();
-        Cost::foresee(argv, &sizes)
+        let sizes: SmallVec<[Size; 4]> = keys.iter().map(|name| size(name)).collect();
+        Cost::foresee(command.shape, argv, keys.len(), &sizes)
     }
 
     fn run(
         &mut self,
+        command: &DataCommand,
         argv: &[&[u8]],
         keys: Option<&[&[u8]]>,
         budget: &Budget<'_>,
         reply: &mut Vec<u8>,
     ) -> Result<(), StoreError> {
-        let access = command_table::describe(Some(self.context), argv)
-            .map_err(|error| StoreError::Failed(error.to_string().into()))?;
-        if access.write {
+        if command.write {
             budget.note_change();
             if let Some(why) = command_table::why_not_undoable(argv) {
                 let name = argv[0].to_ascii_uppercase();
@@ -94,11 +106,10 @@ impl CallView<'_> {
                 .any(|name| self.state.write_set.get(&self.call.key(name)).is_some()),
             None => !self.state.write_set.is_empty(),
         };
-        if access.write || dirty || self.state.journal.is_active() {
-            return self.run_journaled(argv, named, access.write, reply);
+        if command.write || dirty || self.state.journal.is_active() {
+            return self.run_journaled(argv, named, command.write, reply);
         }
-        let owned = argv.iter().map(|&word| word.into()).collect();
-        self.read(ReadKind::Command(owned), |this, _| {
+        self.read(ReadKind::Command(OwnedArgv::new(argv)), |this, _| {
             let seen = server_reads::command(this.context, argv, Format::Caller, |bytes| {
                 reply.extend_from_slice(bytes);
                 hash_of(bytes)

@@ -12,8 +12,12 @@ use smallvec::SmallVec;
 use crate::api::command_call::Format;
 use crate::api::context::Context;
 use crate::api::string::Owned;
+use crate::transaction::foreseen_cost::Shape;
 use crate::transaction::server_reads;
 use ferrite_protocol::resp::tree::Tree;
+
+/// Positions of arguments.
+type Positions = SmallVec<[usize; 4]>;
 
 type Table = HashMap<Box<[u8]>, CommandInfo, RandomState>;
 
@@ -58,6 +62,19 @@ struct CommandInfo {
     /// Position of the last key; negative to count from the end.
     last: i64,
     step: i64,
+    shape: Shape,
+}
+
+/// A command that a function may run, as far as the table and its arguments tell.
+pub(crate) struct DataCommand {
+    /// True if it can write.
+    pub(crate) write: bool,
+    /// Positions of the keys that it names; `None` if the server does not tell.
+    pub(crate) keys: Option<Positions>,
+    /// What its cost depends on.
+    pub(crate) shape: Shape,
+    /// True if commands of its name may name keys.
+    takes_keys: bool,
 }
 
 /// Reads the table of the server's commands. Returns false if the server does not return it.
@@ -100,6 +117,7 @@ fn add(command: &Tree<'_>, table: &mut Table) {
         first: int(first),
         last: int(last),
         step: int(step),
+        shape: Shape::of(&name),
     };
     table.insert(name.into(), info);
     for subcommand in parts.get(9).map_or(&[][..], Tree::list) {
@@ -143,15 +161,15 @@ fn lower(name: &[u8]) -> SmallVec<[u8; 32]> {
     name
 }
 
-/// Describes what a command would do.
+/// Looks a command up.
 ///
 /// # Errors
 ///
 /// If the server has no such command for functions, or it takes another number of arguments.
-pub(crate) fn describe(
+pub(crate) fn look_up(
     context: Option<Context<'_>>,
     argv: &[&[u8]],
-) -> Result<CommandAccess, DescribeError> {
+) -> Result<DataCommand, DescribeError> {
     let info = find(argv).or_else(|| {
         // It may belong to a module that was loaded later.
         let name = argv.first()?;
@@ -165,20 +183,37 @@ pub(crate) fn describe(
     if (info.arity >= 0 && words != info.arity) || words < info.arity.abs() {
         return Err(DescribeError::WrongArity);
     }
-    let keys = if reads_by_pattern(argv) {
-        KeyAccess::Unknown
-    } else if info.movable {
-        match context.and_then(|context| keys_from_server(context, argv)) {
-            Some(keys) => KeyAccess::At(keys.into_iter().collect()),
-            None => KeyAccess::Unknown,
-        }
-    } else if info.first > 0 {
-        KeyAccess::At(positions(&info, argv.len()))
+    let keys = if info.movable {
+        context.and_then(|context| keys_from_server(context, argv))
     } else {
-        without_keys(argv[0])
+        Some(positions(&info, argv.len()))
+    };
+    Ok(DataCommand {
+        write: info.write,
+        keys,
+        shape: info.shape,
+        takes_keys: info.movable || info.first > 0,
+    })
+}
+
+/// Describes what a command would do.
+///
+/// # Errors
+///
+/// As for [`look_up`].
+pub(crate) fn describe(
+    context: Option<Context<'_>>,
+    argv: &[&[u8]],
+) -> Result<CommandAccess, DescribeError> {
+    let command = look_up(context, argv)?;
+    let keys = match command.keys {
+        _ if reads_by_pattern(argv) => KeyAccess::Unknown,
+        _ if !command.takes_keys => without_keys(argv[0]),
+        Some(keys) => KeyAccess::At(keys),
+        None => KeyAccess::Unknown,
     };
     Ok(CommandAccess {
-        write: info.write,
+        write: command.write,
         keys,
         other_database: reaches_other_database(argv),
         named_only: is_among(NAMED_ONLY, argv[0]),
@@ -215,10 +250,10 @@ fn without_keys(name: &[u8]) -> KeyAccess {
 }
 
 /// Returns the positions of a command's keys; `None` if they are not known.
-pub(crate) fn keys_of(context: Context<'_>, argv: &[&[u8]]) -> Option<SmallVec<[usize; 4]>> {
+pub(crate) fn keys_of(context: Context<'_>, argv: &[&[u8]]) -> Option<Positions> {
     let info = find(argv)?;
     if info.movable {
-        return keys_from_server(context, argv).map(SmallVec::from_vec);
+        return keys_from_server(context, argv);
     }
     Some(positions(&info, argv.len()))
 }
@@ -241,10 +276,10 @@ fn reads_by_pattern(argv: &[&[u8]]) -> bool {
             .any(|word| word.eq_ignore_ascii_case(b"BY") || word.eq_ignore_ascii_case(b"GET"))
 }
 
-fn positions(info: &CommandInfo, words: usize) -> SmallVec<[usize; 4]> {
+fn positions(info: &CommandInfo, words: usize) -> Positions {
     let words = i64::try_from(words).unwrap_or(i64::MAX);
     if info.first <= 0 {
-        return SmallVec::new();
+        return Positions::new();
     }
     let last = match info.last {
         last if last < 0 => words + last,
@@ -258,16 +293,16 @@ fn positions(info: &CommandInfo, words: usize) -> SmallVec<[usize; 4]> {
 }
 
 /// Asks the server for the keys of a command whose keys depend on its arguments.
-fn keys_from_server(context: Context<'_>, argv: &[&[u8]]) -> Option<Vec<usize>> {
+fn keys_from_server(context: Context<'_>, argv: &[&[u8]]) -> Option<Positions> {
     let words: Vec<Owned<'_>> = argv.iter().map(|word| context.string(word)).collect();
-    context.key_positions(&words)
+    context.key_positions(&words).map(Positions::from_vec)
 }
 
 #[cfg(test)]
 mod tests {
     use ferrite_protocol::keyspace::KeyAccess;
 
-    use super::{CommandInfo, positions, reads_by_pattern, without_keys};
+    use super::{CommandInfo, Shape, positions, reads_by_pattern, without_keys};
 
     #[test]
     fn only_the_servers_own_commands_without_keys_are_known() {
@@ -292,6 +327,7 @@ mod tests {
             first,
             last,
             step,
+            shape: Shape::Flat,
         };
         for (first, last, step, words, expected) in [
             (1, 1, 1, 3, &[1][..]),

@@ -24,127 +24,146 @@ pub(crate) struct Cost {
     reply_bytes: u64,
 }
 
-/// Commands that go through all of each of their keys.
-const WHOLE: &[&str] = &[
-    "smembers",
-    "hgetall",
-    "hkeys",
-    "hvals",
-    "sunion",
-    "sdiff",
-    "sunionstore",
-    "sdiffstore",
-    "zunion",
-    "zdiff",
-    "zunionstore",
-    "zdiffstore",
-    "sort",
-    "sort_ro",
-    "lrem",
-    "lpos",
-    "linsert",
-    "bitcount",
-    "bitpos",
-    "bitop",
-    "copy",
-    "dump",
-];
+/// What a command's cost depends on, before it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// The number of its keys alone.
+    Flat,
+    /// All of each of its keys.
+    Whole,
+    /// All of each of its keys in order, with the keys that patterns name.
+    Sort,
+    /// The smallest of its keys, each of whose elements is looked for in the others.
+    Smallest,
+    /// The strings at its keys, which its reply holds.
+    Strings,
+    /// The count of elements that it asks for, with repetition if it is negative.
+    Random,
+    /// The end of the bytes that it overwrites.
+    SetRange,
+    /// The bit that it sets.
+    SetBit,
+    /// The furthest integer that it writes.
+    BitField,
+    /// The product of its strings' lengths.
+    CommonSubsequence,
+}
 
-/// Commands that go through the smallest of their keys, and look for each element in the others.
-const SMALLEST: &[&str] = &[
-    "sinter",
-    "sinterstore",
-    "sintercard",
-    "zinter",
-    "zinterstore",
-    "zintercard",
-];
+impl Shape {
+    /// Returns the shape of the command of this name, in lower case.
+    pub(crate) fn of(name: &[u8]) -> Self {
+        match name {
+            b"smembers" | b"hgetall" | b"hkeys" | b"hvals" | b"sunion" | b"sdiff"
+            | b"sunionstore" | b"sdiffstore" | b"zunion" | b"zdiff" | b"zunionstore"
+            | b"zdiffstore" | b"lrem" | b"lpos" | b"linsert" | b"bitcount" | b"bitpos"
+            | b"bitop" | b"copy" | b"dump" => Self::Whole,
+            b"sort" | b"sort_ro" => Self::Sort,
+            b"sinter" | b"sinterstore" | b"sintercard" | b"zinter" | b"zinterstore"
+            | b"zintercard" => Self::Smallest,
+            b"get" | b"getdel" | b"getex" | b"getset" | b"mget" => Self::Strings,
+            b"srandmember" | b"hrandfield" | b"zrandmember" => Self::Random,
+            b"setrange" => Self::SetRange,
+            b"setbit" => Self::SetBit,
+            b"bitfield" => Self::BitField,
+            b"lcs" => Self::CommonSubsequence,
+            _ => Self::Flat,
+        }
+    }
 
-/// Commands whose reply holds every string that they name.
-const STRINGS: &[&str] = &["get", "getdel", "getex", "getset", "mget"];
-
-/// Commands that reply as many elements as a negative count asks for, with repetition.
-const RANDOM: &[&str] = &["srandmember", "hrandfield", "zrandmember"];
+    /// Returns true if the sizes of its keys' values matter.
+    pub(crate) const fn needs_sizes(self) -> bool {
+        !matches!(self, Self::Flat | Self::Random)
+    }
+}
 
 impl Cost {
-    /// Foresees the cost of a command whose keys have these sizes.
-    pub(crate) fn foresee(argv: &[&[u8]], sizes: &[Size]) -> Self {
-        let name = argv[0].to_ascii_lowercase();
-        let is_one_of = |names: &[&str]| names.iter().any(|one| one.as_bytes() == name);
+    /// Foresees the cost of a command with this number of keys, whose values have these sizes; the sizes
+    /// may be left out where they do not matter.
+    pub(crate) fn foresee(shape: Shape, argv: &[&[u8]], keys: usize, sizes: &[Size]) -> Self {
         let number = |at: usize| argv.get(at).and_then(|text| parse_integer(text));
         let mut cost = Self {
-            work: ACCESS.saturating_mul(sizes.len() as u64),
+            work: ACCESS.saturating_mul(keys as u64),
             ..Self::default()
         };
-        if is_one_of(WHOLE) {
-            for size in sizes {
-                cost.work(match *size {
-                    Size::Nothing => 0,
-                    Size::Bytes(len) => bytes(len as u64),
-                    Size::Elements(len) => lookups(len),
-                });
-            }
-        } else if is_one_of(SMALLEST) {
-            let len = |size: &Size| match *size {
-                Size::Elements(len) => len,
-                Size::Nothing | Size::Bytes(_) => 0,
-            };
-            let smallest = sizes.iter().map(len).filter(|len| *len > 0).min();
-            let lookups = lookups(smallest.unwrap_or(0));
-            cost.work(lookups.saturating_mul(sizes.len() as u64));
-        } else if is_one_of(STRINGS) {
-            for size in sizes {
-                if let Size::Bytes(len) = *size {
-                    cost.reply_bytes = cost.reply_bytes.saturating_add(len as u64);
+        match shape {
+            Shape::Flat => {}
+            Shape::Whole => cost.whole(sizes),
+            Shape::Sort => {
+                cost.whole(sizes);
+                for size in sizes {
+                    if let Size::Elements(len) = *size {
+                        // Comparisons, and the keys that patterns name.
+                        let depth = u64::from(usize::BITS - len.leading_zeros());
+                        cost.work(elements(len).saturating_mul(depth));
+                        cost.work(ACCESS.saturating_mul(len as u64));
+                    }
                 }
             }
-        } else if is_one_of(RANDOM) {
-            let asked = number(2).filter(|count| *count < 0).unwrap_or(0);
-            cost.work(LOOKUP.saturating_mul(asked.unsigned_abs()));
-        }
-        let end = match name.as_slice() {
-            b"setrange" => {
+            Shape::Smallest => {
+                let len = |size: &Size| match *size {
+                    Size::Elements(len) => len,
+                    Size::Nothing | Size::Bytes(_) => 0,
+                };
+                let smallest = sizes.iter().map(len).filter(|len| *len > 0).min();
+                let lookups = lookups(smallest.unwrap_or(0));
+                cost.work(lookups.saturating_mul(keys as u64));
+            }
+            Shape::Strings => {
+                for size in sizes {
+                    if let Size::Bytes(len) = *size {
+                        cost.reply_bytes = cost.reply_bytes.saturating_add(len as u64);
+                    }
+                }
+            }
+            Shape::Random => {
+                let asked = number(2).filter(|count| *count < 0).unwrap_or(0);
+                cost.work(LOOKUP.saturating_mul(asked.unsigned_abs()));
+            }
+            Shape::SetRange => {
                 let len = argv.get(3).map_or(0, |patch| patch.len() as i64);
-                number(2).and_then(|offset| offset.checked_add(len))
+                cost.grown_to(number(2).and_then(|at| at.checked_add(len)), sizes);
             }
-            b"setbit" => number(2).map(|bit| bit / 8 + 1),
-            b"bitfield" => argv
-                .windows(3)
-                .filter(|words| {
-                    words[0].eq_ignore_ascii_case(b"set")
-                        || words[0].eq_ignore_ascii_case(b"incrby")
-                })
-                .filter_map(|words| offset(words[2]))
-                .max(),
-            _ => None,
-        };
-        if let Some(end) = end {
-            let len = match sizes.first() {
-                Some(Size::Bytes(len)) => *len as u64,
-                _ => 0,
-            };
-            let grown = u64::try_from(end).unwrap_or(0).saturating_sub(len);
-            cost.written_bytes = grown;
-            cost.work(bytes(grown.saturating_add(len)));
-        }
-        if name == b"lcs" {
-            let len = |size: Option<&Size>| match size {
-                Some(Size::Bytes(len)) => 1 + *len as u64,
-                _ => 1,
-            };
-            cost.work(len(sizes.first()).saturating_mul(len(sizes.get(1))));
-        }
-        if name == b"sort" || name == b"sort_ro" {
-            for size in sizes {
-                if let Size::Elements(len) = *size {
-                    // Comparisons, and the keys that patterns name.
-                    let depth = u64::from(usize::BITS - len.leading_zeros());
-                    cost.work(elements(len).saturating_mul(depth));
-                    cost.work(ACCESS.saturating_mul(len as u64));
-                }
+            Shape::SetBit => cost.grown_to(number(2).map(|bit| bit / 8 + 1), sizes),
+            Shape::BitField => {
+                let ends = argv.windows(3).filter_map(|words| {
+                    let writes = words[0].eq_ignore_ascii_case(b"set")
+                        || words[0].eq_ignore_ascii_case(b"incrby");
+                    writes.then(|| offset(words[2])).flatten()
+                });
+                cost.grown_to(ends.max(), sizes);
+            }
+            Shape::CommonSubsequence => {
+                let len = |size: Option<&Size>| match size {
+                    Some(Size::Bytes(len)) => 1 + *len as u64,
+                    _ => 1,
+                };
+                cost.work(len(sizes.first()).saturating_mul(len(sizes.get(1))));
             }
         }
         cost
+    }
+
+    /// Adds the work of going through all values.
+    fn whole(&mut self, sizes: &[Size]) {
+        for size in sizes {
+            self.work(match *size {
+                Size::Nothing => 0,
+                Size::Bytes(len) => bytes(len as u64),
+                Size::Elements(len) => lookups(len),
+            });
+        }
+    }
+
+    /// Adds what a string costs that has this length afterwards, if it was shorter.
+    fn grown_to(&mut self, end: Option<i64>, sizes: &[Size]) {
+        let Some(end) = end else { return };
+        let len = match sizes.first() {
+            Some(Size::Bytes(len)) => *len as u64,
+            _ => 0,
+        };
+        let grown = u64::try_from(end).unwrap_or(0).saturating_sub(len);
+        self.written_bytes = grown;
+        self.work(bytes(grown.saturating_add(len)));
     }
 
     fn work(&mut self, units: u64) {
@@ -176,7 +195,7 @@ fn offset(word: &[u8]) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cost, Size};
+    use super::{Cost, Shape, Size};
     use ferrite_protocol::budget::{Bounds, Budget, Exceeded};
 
     fn charge(line: &str, sizes: &[Size]) -> Result<u64, Exceeded> {
@@ -187,7 +206,12 @@ mod tests {
             reply_bytes_max: 1 << 20,
         };
         let budget = Budget::new(bounds, &|| false);
-        Cost::foresee(&argv, sizes).charge(&budget)?;
+        let shape = Shape::of(&argv[0].to_ascii_lowercase());
+        Cost::foresee(shape, &argv, sizes.len(), sizes).charge(&budget)?;
+        if !shape.needs_sizes() {
+            let without = Cost::foresee(shape, &argv, sizes.len(), &[]);
+            assert_eq!(without, Cost::foresee(shape, &argv, sizes.len(), sizes));
+        }
         Ok(budget.work())
     }
 

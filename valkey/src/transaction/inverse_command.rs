@@ -4,6 +4,8 @@
 //! counter. An addition is undone by subtracting the same amount, or by deleting what was not there
 //! before.
 
+use ferrite_protocol::argv::OwnedArgv;
+
 use crate::api::context::Context;
 use crate::api::key::ValueKind;
 use crate::transaction::call::Call;
@@ -61,7 +63,7 @@ const COUNTER_COMMANDS: [CounterCommand; 5] = [
 
 /// Returns the command that undoes `argv` if `argv` succeeds now. Returns `None` if there is no
 /// such command, or if the key holds a value of another type.
-pub(crate) fn inverse(context: Context<'_>, call: &Call, argv: &[&[u8]]) -> Option<Vec<Box<[u8]>>> {
+pub(crate) fn inverse(context: Context<'_>, call: &Call, argv: &[&[u8]]) -> Option<OwnedArgv> {
     let command = COUNTER_COMMANDS.iter().find(|command| {
         command.args == argv.len() && command.name.as_bytes().eq_ignore_ascii_case(argv[0])
     })?;
@@ -85,7 +87,7 @@ pub(crate) fn inverse(context: Context<'_>, call: &Call, argv: &[&[u8]]) -> Opti
         }
         _ => return None,
     };
-    Some(words.iter().map(|&word| word.into()).collect())
+    Some(OwnedArgv::new(words))
 }
 
 /// Returns the amount to add in order to undo the command; `None` if it cannot be represented.

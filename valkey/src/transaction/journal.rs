@@ -1,5 +1,7 @@
 //! A call's commands that write, and their undo steps; `undo_log.rs` uses it.
 
+use ferrite_protocol::argv::OwnedArgv;
+
 use crate::records::capture::Seen;
 use crate::transaction::read_set::ReadKind;
 use crate::transaction::write_set::{Change, KeyRef};
@@ -18,7 +20,7 @@ pub(crate) struct Journal {
 
 pub(crate) enum Step {
     /// A command, and a hash of its reply.
-    Command { argv: Vec<Box<[u8]>>, seen: u64 },
+    Command { argv: OwnedArgv, seen: u64 },
     /// A change that the typed operations had collected for a key.
     Flush { key: KeyRef, change: Change },
     /// A read between commands, and a hash of its result.
@@ -34,7 +36,7 @@ pub(crate) enum Undo {
         value: Option<(Vec<u8>, Option<i64>)>,
     },
     /// Runs a command.
-    Command(Vec<Box<[u8]>>),
+    Command(OwnedArgv),
 }
 
 impl Journal {

@@ -8,6 +8,7 @@
 use std::hash::{BuildHasher as _, Hash};
 use std::sync::LazyLock;
 
+use ferrite_protocol::argv::OwnedArgv;
 use ferrite_protocol::keyspace::StoreError;
 use foldhash::fast::RandomState;
 
@@ -36,7 +37,7 @@ pub(crate) enum ReadKind {
     Field(KeyRef, Box<[u8]>),
     HashLen(KeyRef),
     /// A command that only reads.
-    Command(Vec<Box<[u8]>>),
+    Command(OwnedArgv),
 }
 
 /// Hashes a value, with a seed that differs in every process.

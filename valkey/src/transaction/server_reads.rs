@@ -50,8 +50,7 @@ impl ReadKind {
             }
             Self::HashLen(key) => hash_result(&hash_len(server, key)),
             Self::Command(argv) => {
-                let argv: Vec<&[u8]> = argv.iter().map(|word| &**word).collect();
-                command(server.context, &argv, Format::Caller, |bytes| {
+                command(server.context, &argv.words(), Format::Caller, |bytes| {
                     hash_of(bytes)
                 })
                 .unwrap_or(0)

@@ -8,6 +8,7 @@
 //! is undone. For each later access the commands are run again, their replies are compared, and
 //! they are undone, all without releasing the server's lock.
 
+use ferrite_protocol::argv::{OwnedArgv, Words};
 use ferrite_protocol::keyspace::StoreError;
 
 use crate::api::command_call::Format;
@@ -15,6 +16,7 @@ use crate::api::context::log;
 use crate::api::key::ValueKind;
 use crate::records::capture;
 use crate::transaction::apply::apply;
+use crate::transaction::command_table;
 use crate::transaction::inverse_command::inverse;
 use crate::transaction::journal::{Step, Undo};
 use crate::transaction::read_set::{ReadKind, hash_of};
@@ -144,17 +146,16 @@ impl CallView<'_> {
     fn step(&mut self, step: &Step, replicate: bool) -> bool {
         match step {
             Step::Command { argv, seen } => {
-                let argv: Vec<&[u8]> = argv.iter().map(|word| &**word).collect();
+                let argv = argv.words();
                 let format = if replicate {
                     Format::CallerReplicated
                 } else {
                     Format::Caller
                 };
-                let Some(keys) = crate::transaction::command_table::keys_of(self.context, &argv)
-                else {
+                let Some(keys) = command_table::keys_of(self.context, &argv) else {
                     return false;
                 };
-                let keys: Vec<&[u8]> = keys.iter().map(|&at| argv[at]).collect();
+                let keys: Words<'_> = keys.iter().map(|&at| argv[at]).collect();
                 self.run_undoable(&argv, &keys, format, |bytes| hash_of(bytes)) == Ok(Some(*seen))
             }
             Step::Flush { key, change } => {
@@ -170,6 +171,9 @@ impl CallView<'_> {
 
     /// Applies the collected changes, of some keys or of all.
     fn flush(&mut self, keys: Option<&[&[u8]]>) -> Result<(), StoreError> {
+        if self.state.write_set.is_empty() {
+            return Ok(());
+        }
         let call = self.call;
         let all = self.state.write_set.take();
         let mut result = Ok(());
@@ -262,7 +266,7 @@ impl CallView<'_> {
         for undo in self.state.journal.undo.drain(..).rev() {
             let (failed, key) = match &undo {
                 Undo::Command(argv) => {
-                    let argv: Vec<&[u8]> = argv.iter().map(|word| &**word).collect();
+                    let argv = argv.words();
                     (run(&argv), argv[1])
                 }
                 Undo::Restore { key, value: None } => (run(&[b"DEL", key]), &**key),
@@ -302,15 +306,16 @@ impl CallView<'_> {
 
 /// Returns a command that has the same effect each time it is run: an id that the server chose the
 /// first time takes the place of `*`.
-fn repeatable(argv: &[&[u8]], reply: &[u8]) -> Vec<Box<[u8]>> {
-    let mut words: Vec<Box<[u8]>> = argv.iter().map(|&word| word.into()).collect();
+fn repeatable(argv: &[&[u8]], reply: &[u8]) -> OwnedArgv {
     if argv[0].eq_ignore_ascii_case(b"XADD")
         && let Some(id) = bulk(reply)
-        && let Some(star) = words.iter_mut().skip(2).find(|word| ***word == *b"*")
+        && let Some(star) = argv.iter().skip(2).position(|word| *word == b"*")
     {
-        *star = id.into();
+        let mut words: Words<'_> = argv.into();
+        words[2 + star] = id;
+        return OwnedArgv::new(&words);
     }
-    words
+    OwnedArgv::new(argv)
 }
 
 fn is_error(reply: &[u8]) -> bool {
@@ -344,8 +349,8 @@ mod tests {
     fn an_id_that_the_server_chose_is_kept() {
         let argv: [&[u8]; 5] = [b"xadd", b"s", b"*", b"field", b"*"];
         let again = repeatable(&argv, b"$3\r\n7-0\r\n");
-        let again: Vec<&[u8]> = again.iter().map(|word| &**word).collect();
-        assert_eq!(again, [b"xadd" as &[u8], b"s", b"7-0", b"field", b"*"]);
+        let expected: [&[u8]; 5] = [b"xadd", b"s", b"7-0", b"field", b"*"];
+        assert_eq!(&*again.words(), expected);
     }
 
     #[test]
