@@ -84,6 +84,23 @@ impl Server {
             .with_context(|| format!("{field} is {value}"))
     }
 
+    /// Returns the processor time that the process has used, in seconds, to about a hundredth.
+    ///
+    /// # Errors
+    /// If the process has ended.
+    pub(crate) fn processor_seconds(&self) -> Result<f64> {
+        let path = format!("/proc/{}/stat", self.child.id());
+        let stat = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        // The second field is the program's name in parentheses, which may hold anything; the
+        // fourteenth and fifteenth are the times, in clock ticks (proc_pid_stat(5)).
+        let (_, fields) = stat
+            .rsplit_once(')')
+            .with_context(|| format!("{path} is {stat}"))?;
+        let ticks = fields.split_ascii_whitespace().skip(11).take(2);
+        let ticks: u64 = ticks.filter_map(|field| field.parse::<u64>().ok()).sum();
+        Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+    }
+
     /// Asks the process to end, and waits until it has.
     ///
     /// # Errors

@@ -34,6 +34,11 @@ impl Figures {
         self.0.len()
     }
 
+    /// The latest of them; `None` before the first.
+    pub(super) fn last(&self) -> Option<f64> {
+        self.0.last().copied()
+    }
+
     pub(super) fn median(&self) -> f64 {
         self.quantile(0.5)
     }

@@ -62,11 +62,28 @@ impl Generator {
         command: &[String],
         seconds: f64,
     ) -> Result<Latency> {
+        Ok(self.counted(server, shape, command, seconds)?.last)
+    }
+
+    /// Does the same as [`Generator::measured`], and also returns the number of requests.
+    ///
+    /// # Errors
+    /// If the load cannot be generated, or a reply is an error.
+    pub(super) fn counted(
+        &self,
+        server: &Server,
+        shape: Shape,
+        command: &[String],
+        seconds: f64,
+    ) -> Result<Counted> {
         // A first turn warms both sides and shows the number of requests that fill the time.
         let few = u64::from(shape.connections * shape.pipeline * 4);
         let first = self.turn(server, shape, command, few)?;
         let enough = ((first.rate * seconds) as u64).max(few);
-        self.turn(server, shape, command, enough)
+        Ok(Counted {
+            last: self.turn(server, shape, command, enough)?,
+            requests: few + enough,
+        })
     }
 
     /// Rate of a standard test of the program, in replies a second, measured over about `seconds`.
@@ -151,6 +168,14 @@ pub(super) struct Latency {
     pub(super) rate: f64,
     pub(super) p50: f64,
     pub(super) p99: f64,
+}
+
+/// A turn of load with the short one before it.
+pub(super) struct Counted {
+    /// The figures of the turn.
+    pub(super) last: Latency,
+    /// Requests of both.
+    pub(super) requests: u64,
 }
 
 /// Parses the output of `redis-benchmark --csv`: its last line ends with seven numbers, the rate,

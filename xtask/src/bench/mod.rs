@@ -7,7 +7,6 @@
 mod cells;
 mod cold;
 mod compile;
-mod endless;
 mod figures;
 mod in_process;
 mod load;
@@ -18,6 +17,7 @@ mod plot;
 mod quick;
 mod socket;
 mod store;
+mod upstream;
 mod valkey;
 
 use std::path::{Path, PathBuf};
@@ -63,6 +63,8 @@ enum Part {
     Socket,
     /// Calls within Valkey, by the module, beside Lua in the same server
     Module,
+    /// Calls on the data of an engine, beside scripts in that engine
+    Upstream,
     /// The embedded store's commands beside Valkey's, latency beside endless functions, many keys
     Store,
     /// Starting the server, loading functions, memory, the binary's size
@@ -78,6 +80,7 @@ impl Part {
         match self {
             Self::Socket => "socket",
             Self::Module => "module",
+            Self::Upstream => "upstream",
             Self::Store => "store",
             Self::Cold => "cold",
             Self::Compile => "compile",
@@ -115,6 +118,16 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
                 write(
                     &workspace.root.join("docs/benchmarks-valkey.md"),
                     &module::page(&machine, &figures),
+                )?;
+            }
+            Part::Upstream => {
+                let figures =
+                    upstream::measure(workspace, options.profile, options.rounds, options.seconds)?;
+                keep(workspace, options, *part, &figures)?;
+                let machine = Machine::here(workspace, options.profile);
+                write(
+                    &workspace.root.join("docs/benchmarks-upstream.md"),
+                    &upstream::page(&machine, &figures),
                 )?;
             }
             Part::Store => keep(

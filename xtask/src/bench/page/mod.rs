@@ -94,8 +94,9 @@ fn head(page: &mut String) -> std::fmt::Result {
     )?;
     writeln!(
         page,
-        "socket`, `store`, `cold`, `compile` or `in-process`; `module` writes `benchmarks-valkey.md`.\n"
+        "socket`, `store`, `cold`, `compile` or `in-process`; `module` writes `benchmarks-valkey.md`, and"
     )?;
+    writeln!(page, "`upstream` writes `benchmarks-upstream.md`.\n")?;
     writeln!(
         page,
         "Figures are medians; what stands in brackets is the lowest and the highest of the rounds. Contenders"

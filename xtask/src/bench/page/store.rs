@@ -3,9 +3,8 @@
 use std::fmt::Write as _;
 
 use crate::bench::cells::{rates, times};
-use crate::bench::endless;
 use crate::bench::figures::{Figures, Short};
-use crate::bench::store::Store;
+use crate::bench::store::{Store, endless};
 
 /// Writes the section.
 pub(super) fn write(page: &mut String, store: &Store) -> std::fmt::Result {

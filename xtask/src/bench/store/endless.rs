@@ -7,8 +7,8 @@ use anyhow::{Result, bail};
 use ferrite_tests::{Client, encode};
 use serde::{Deserialize, Serialize};
 
-use super::figures::Figures;
-use super::load::{Generator, Latency, Shape, must_succeed};
+use crate::bench::figures::Figures;
+use crate::bench::load::{Generator, Latency, Shape, must_succeed};
 use crate::server::Server;
 
 /// Load for measuring latency: few connections, one request at a time.
@@ -18,7 +18,7 @@ const CALM: Shape = Shape {
 };
 
 /// Number of endless calls that run at once.
-pub(super) const CALLS: usize = 8;
+pub(in crate::bench) const CALLS: usize = 8;
 
 /// Number of calls to end in each way, in each round.
 const ENDS: usize = 20;
@@ -37,24 +37,24 @@ const MODULE: &str = r#"(module (func (export "run") (loop $again (br $again))))
 
 /// The figures of this part.
 #[derive(Default, Serialize, Deserialize)]
-pub(super) struct Endless {
+pub(in crate::bench) struct Endless {
     /// `GET` of a server that does nothing else.
-    pub(super) idle: Latencies,
+    pub(in crate::bench) idle: Latencies,
     /// `GET` of a server on which functions run without end.
-    pub(super) busy: Latencies,
+    pub(in crate::bench) busy: Latencies,
     /// From `WASM.KILL` to the caller's error, while the other calls still run, in milliseconds.
-    pub(super) killed: Figures,
+    pub(in crate::bench) killed: Figures,
     /// From a call's time limit to the caller's error, while other calls run.
-    pub(super) timed_out: Figures,
+    pub(in crate::bench) timed_out: Figures,
     /// From the close of the caller's connection until no call of its function runs any more.
-    pub(super) departed: Figures,
+    pub(in crate::bench) departed: Figures,
 }
 
 /// Latencies in milliseconds, one figure a round.
 #[derive(Default, Serialize, Deserialize)]
-pub(super) struct Latencies {
-    pub(super) p50: Figures,
-    pub(super) p99: Figures,
+pub(in crate::bench) struct Latencies {
+    pub(in crate::bench) p50: Figures,
+    pub(in crate::bench) p99: Figures,
 }
 
 impl Latencies {
@@ -66,7 +66,7 @@ impl Latencies {
 
 /// # Errors
 /// If a request fails, or an endless call ends by itself.
-pub(super) fn measure(
+pub(in crate::bench) fn measure(
     generator: &Generator,
     server: &Server,
     rounds: usize,

@@ -1,6 +1,8 @@
 //! The embedded store: its commands beside Valkey's, both durable each second; endless functions
 //! beside them; starting with a million keys.
 
+pub(super) mod endless;
+
 use std::path::Path;
 use std::time::Instant;
 
@@ -8,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use ferrite_tests::Reply;
 use serde::{Deserialize, Serialize};
 
-use super::endless::{self, Endless};
+use self::endless::Endless;
 use super::figures::Figures;
 use super::load::{Generator, must_succeed};
 use super::socket::PIPELINED;
