@@ -67,6 +67,16 @@ pub enum UpstreamError {
         "the engine's connection broke before it answered the commit; the call may have taken effect, look before you repeat it"
     )]
     OutcomeUnknown,
+    /// The engine's limits on requests.
+    #[error(
+        "the engine takes no commit of {bytes} bytes: {reason}; nothing of the call was kept; write less in one call, or raise proto-max-bulk-len and client-query-buffer-limit of the engine"
+    )]
+    TooLarge {
+        /// Bytes of what was to be written.
+        bytes: u64,
+        /// The engine's error, or what it did instead.
+        reason: Box<str>,
+    },
     /// The keys changed again and again.
     #[error(
         "other clients changed the same keys in each of {tries} tries; try again later, or let fewer clients write them"
@@ -88,6 +98,14 @@ pub enum UpstreamError {
     TooManyKeys {
         /// The limit.
         limit: usize,
+    },
+    /// A bound on what one call may list.
+    #[error(
+        "the call lists more than {limit} bytes of keys (upstream.max_fetch); narrow the pattern, or go through them by SCAN in several calls"
+    )]
+    TooManyListed {
+        /// The limit.
+        limit: u64,
     },
     /// The call ran out of time while it waited for the engine.
     #[error("the call waited for the engine until its time limit of {} ms; nothing of it was kept", .limit.as_millis())]
@@ -116,7 +134,10 @@ impl UpstreamError {
             Self::Refused(text) if text.starts_with("NOPERM") => Code::NoPermission,
             Self::Timeout { .. } => Code::Timeout,
             Self::Contended { .. } | Self::TooManyAccounts { .. } => Code::Busy,
-            Self::TooManyKeys { .. } | Self::Unsettled { .. } => Code::Limit,
+            Self::TooManyKeys { .. }
+            | Self::TooManyListed { .. }
+            | Self::TooLarge { .. }
+            | Self::Unsettled { .. } => Code::Limit,
             Self::Stopped => Code::Killed,
             Self::CrossSlot { .. } => Code::Invalid,
             Self::Cluster { .. }
@@ -153,6 +174,11 @@ impl From<UpstreamError> for CallError {
     fn from(error: UpstreamError) -> Self {
         Self::new(error.code(), error.to_string())
     }
+}
+
+/// Returns true for the error of an engine that does not read a request, and closes the connection.
+pub(crate) fn is_unread(text: &str) -> bool {
+    text.starts_with("ERR Protocol error")
 }
 
 /// Returns true for an error that the engine will not give any more in a while.

@@ -158,8 +158,8 @@ impl Upstream {
     }
 }
 
-/// Reads the reply to `SCAN`.
-fn scanned(reply: Value) -> Option<(u64, Vec<Vec<u8>>)> {
+/// Reads the reply to `SCAN`: the next cursor and the keys.
+pub(crate) fn scanned(reply: Value) -> Option<(u64, Vec<Vec<u8>>)> {
     let text = |value: Value| match value {
         Value::BulkString(text) => Some(text),
         _ => None,

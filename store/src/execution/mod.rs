@@ -3,6 +3,7 @@
 pub(crate) mod core;
 pub(crate) mod direct;
 pub(crate) mod edit;
+pub(crate) mod listing;
 pub(crate) mod pop;
 pub(crate) mod scan_shards;
 pub(crate) mod serve_blocked;

@@ -3,6 +3,7 @@
 use crate::blocking::BlockedRequest;
 use crate::error::StoreError;
 use crate::execution::edit::Edit;
+use crate::execution::listing::{ListedKeys, Listing};
 use crate::options::Limits;
 use crate::value::Value;
 use crate::value::blob::Blob;
@@ -76,6 +77,11 @@ pub(crate) trait View {
         count: usize,
         visit: &mut dyn FnMut(&Blob, &Value),
     ) -> Result<u64, StoreError>;
+
+    /// Lists keys where another engine has them; `None` where [`View::scan`] goes through them.
+    fn listed(&mut self, _listing: &dyn Fn() -> Listing) -> Result<Option<ListedKeys>, StoreError> {
+        Ok(None)
+    }
 
     /// A random key that may be shown.
     fn random_key(&mut self) -> Result<Option<Vec<u8>>, StoreError>;

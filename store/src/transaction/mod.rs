@@ -9,6 +9,7 @@
 
 mod commit;
 mod exclusive;
+mod listings;
 pub(crate) mod overlay;
 mod read;
 mod read_write_set;

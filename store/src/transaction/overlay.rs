@@ -7,6 +7,7 @@ use std::collections::HashSet;
 
 use super::Transaction;
 use crate::error::StoreError;
+use crate::execution::listing::{Listing, Listings};
 use crate::transaction::read_write_set::{Seen, Touched, Write};
 use crate::value::Value;
 use crate::value::blob::Blob;
@@ -19,12 +20,16 @@ const MISSING_MAX: usize = 4096;
 /// The part of a transaction that makes it an overlay.
 #[derive(Debug)]
 pub(crate) struct Overlay {
-    database: u32,
+    pub(super) database: u32,
     /// True if a missing key reads as absent, so that one run of its owner finds many of them.
     gathers: bool,
     /// Keys that were laid in, at their positions among the touched ones.
     laid: Vec<Laid>,
     missing: Vec<Missing>,
+    /// Answers of the engine about all its keys.
+    pub(super) listings: Listings,
+    /// Number of random keys that were asked for.
+    pub(super) random_keys: usize,
     /// Position of the hash whose fields the running operation was checked for.
     checked: Option<usize>,
 }
@@ -57,6 +62,8 @@ pub enum Missing {
     Field(Box<[u8]>, Box<[u8]>),
     /// The rest of such a hash.
     Whole(Box<[u8]>),
+    /// An answer about all keys.
+    Listing(Listing),
 }
 
 /// A key that a transaction has written: its key, how it was laid in, its value and deadline now.
@@ -70,11 +77,14 @@ pub(crate) struct Written {
     pub(crate) replaced: bool,
 }
 
-/// Error of a command that goes through all keys.
-pub(super) const ALL_KEYS: StoreError = StoreError::Refused(
-    "ERR functions cannot go through all keys of this server's engine; name the keys",
+/// Error of an access to the keys of the store itself, which an overlay does not have.
+pub(super) const ALL_KEYS: StoreError =
+    StoreError::Refused("ERR functions see only the keys of this server's engine");
+/// Error of a command that removes all keys.
+pub(super) const CLEAR: StoreError = StoreError::Refused(
+    "ERR functions cannot remove all keys of this server's engine, as a call could not be undone; name the keys, or send the command by itself",
 );
-const OTHER_DATABASE: StoreError =
+pub(super) const OTHER_DATABASE: StoreError =
     StoreError::Refused("ERR functions reach only the selected database of this server's engine");
 
 impl Overlay {
@@ -84,19 +94,26 @@ impl Overlay {
             gathers,
             laid: Vec::new(),
             missing: Vec::new(),
+            listings: Listings::default(),
+            random_keys: 0,
             checked: None,
         }
     }
 
-    fn note(&mut self, missing: Missing) {
+    pub(super) fn note(&mut self, missing: Missing) {
         if self.missing.len() < MISSING_MAX && !self.missing.contains(&missing) {
             self.missing.push(missing);
         }
     }
 
     /// Returns true if what is missing may read as absent.
-    fn may_go_on(&self) -> bool {
+    pub(super) fn may_go_on(&self) -> bool {
         self.gathers && self.missing.len() < MISSING_MAX
+    }
+
+    /// Returns true if the key at this position existed when it was laid in; `None` if it was not.
+    pub(super) fn existed(&self, at: usize) -> Option<bool> {
+        self.laid.get(at).map(|laid| laid.value.is_some())
     }
 }
 

@@ -7,12 +7,13 @@ use crate::blocking::BlockedRequest;
 use crate::error::StoreError;
 use crate::events::Change;
 use crate::execution::edit::{self, Edit, Edited};
+use crate::execution::listing::{ListedKeys, Listing};
 use crate::execution::scan_shards::scan_shards;
 use crate::execution::view::{Live, Missing, View};
 use crate::keyspace::effect::{Effect, Effects};
 use crate::keyspace::shard::{DATABASES, SHARDS};
 use crate::options::Limits;
-use crate::transaction::overlay::ALL_KEYS;
+use crate::transaction::overlay::CLEAR;
 use crate::transaction::read_write_set::{Seen, Touched, Write};
 use crate::value::Value;
 use crate::value::blob::Blob;
@@ -358,6 +359,9 @@ impl View for TransactionView<'_> {
     fn len(&mut self) -> Result<usize, StoreError> {
         self.charge(budget::elements(SHARDS + self.transaction.keys.len()))?;
         let transaction = &mut *self.transaction;
+        if transaction.overlay.is_some() {
+            return transaction.listed_len();
+        }
         let database = transaction.database;
         let mut len = 0;
         if !transaction.is_cleared(database) {
@@ -430,9 +434,23 @@ impl View for TransactionView<'_> {
         Ok(next)
     }
 
+    fn listed(&mut self, listing: &dyn Fn() -> Listing) -> Result<Option<ListedKeys>, StoreError> {
+        if self.transaction.overlay.is_none() {
+            return Ok(None);
+        }
+        self.charge(budget::elements(self.transaction.keys.len()))?;
+        let listed = self.transaction.listed_keys(listing())?;
+        self.charge(budget::elements(listed.keys.len()))?;
+        Ok(Some(listed))
+    }
+
     fn random_key(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
         /// Keys that are looked at between two charges.
         const KEYS_PER_SLICE: usize = 1024;
+        if self.transaction.overlay.is_some() {
+            self.charge(budget::elements(self.transaction.keys.len()))?;
+            return self.transaction.listed_random(self.visible);
+        }
         // Simple because it is rare inside a transaction: collects all keys and picks one.
         let mut keys = Vec::new();
         let mut next = 0;
@@ -449,7 +467,7 @@ impl View for TransactionView<'_> {
     fn clear(&mut self, database: Option<u32>) -> Result<(), StoreError> {
         self.writable()?;
         if self.transaction.overlay.is_some() {
-            return Err(ALL_KEYS);
+            return Err(CLEAR);
         }
         let chosen = database.map_or(0..DATABASES as u32, |one| one..one + 1);
         self.charge(budget::elements(

@@ -16,6 +16,7 @@ mod field_expiry;
 mod globs;
 mod isolation;
 mod limits;
+mod listings;
 mod overlay;
 mod records;
 mod savepoints;

@@ -152,7 +152,7 @@ fn a_value_of_tens_of_megabytes_is_read_and_written() {
             ])
             .start();
         let mut client = server.client();
-        define(&mut client, "any", include_str!("any.wat"));
+        define(&mut client, "any", include_str!("guests/any.wat"));
         let len = 20_000_000;
         client.run(&format!("SETRANGE text {} y", len - 1));
         let appended = client.run("WASM.CALL any KEYS text ARGS APPEND text abc");

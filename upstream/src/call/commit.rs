@@ -6,12 +6,12 @@ use ferrite_store::Words;
 use tokio::time::sleep;
 
 use super::run::{PAUSE_MIN, REPEAT_PAUSE, Run};
-use super::script_call::{self, Committed, Mark};
+use super::script_call::{self, Committed, Mark, Sending, bytes_of};
 use super::snapshot::Snapshot;
 use super::wanted::Wanted;
 use super::watched::Watched;
 use super::{GuestThreads, Upstream};
-use crate::error::{UpstreamError, is_passing};
+use crate::error::{UpstreamError, is_passing, is_unread};
 use crate::pool::Failure;
 
 /// Longest time for which a call holds keys after it has asked for them.
@@ -19,6 +19,12 @@ const LEASE: Duration = Duration::from_secs(1);
 
 /// Longest time in which a commit whose connection broke is sent again.
 const REPEAT_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Bytes of a commit from which on an engine may be set to close the connection instead of reading it.
+const LARGE_BYTES: u64 = 1 << 20;
+
+/// Times that a large commit is sent before it is given up.
+const LARGE_SENT_MAX: u32 = 4;
 
 impl<T: GuestThreads> Run<'_, T> {
     /// Holds the keys of a call that was refused again and again, so that it does not starve.
@@ -103,20 +109,39 @@ impl<T: GuestThreads> Run<'_, T> {
         } = self.upstream;
         let marker = markers.mark();
         let marked = !unmarked.lock().contains(self.account);
+        let bytes = bytes_of(commands);
+        let nothing = Snapshot::default();
         let mut sent: Option<Instant> = None;
+        let mut unanswered = 0;
         loop {
+            let sending = match sent {
+                None => Sending::First,
+                Some(_) if bytes >= LARGE_BYTES && unanswered >= LARGE_SENT_MAX => Sending::Void,
+                Some(_) => Sending::Again,
+            };
             let mark = marked.then_some(Mark {
                 marker: &marker,
-                again: sent.is_some(),
+                sending,
                 token,
             });
             let send = |mark| {
                 let route = &self.route;
+                let (snapshot, commands) = match sending {
+                    Sending::Void => (&nothing, &[][..]),
+                    Sending::First | Sending::Again => (snapshot, commands),
+                };
                 script_call::commit(route, slot, commit, snapshot, commands, mark, self.usage)
             };
             let outcome = send(mark.as_ref()).await;
             match outcome {
+                Ok(Committed::Refused) if sending == Sending::Void => {
+                    let reason = "it closed the connection each time".into();
+                    return Err(UpstreamError::TooLarge { bytes, reason });
+                }
                 Ok(committed) => return Ok(committed),
+                Err(Failure::Refused(reason)) if is_unread(&reason) && sent.is_none() => {
+                    return Err(UpstreamError::TooLarge { bytes, reason });
+                }
                 Err(Failure::Refused(text)) if sent.is_none() => {
                     // It may be for the marker's key alone: the account may not write it, or it is not
                     // where the other keys are, because the slot is moving.
@@ -139,10 +164,17 @@ impl<T: GuestThreads> Run<'_, T> {
                 }
                 Err(failure) => {
                     let since = *sent.get_or_insert_with(Instant::now);
+                    let unread = matches!(&failure, Failure::Refused(text) if is_unread(text));
                     let lasting = matches!(&failure, Failure::Refused(text) if !is_passing(text));
+                    let lasting = lasting && !unread;
                     if lasting || since.elapsed() > REPEAT_TIME_MAX {
                         return Err(UpstreamError::OutcomeUnknown);
                     }
+                    unanswered += match &failure {
+                        Failure::Unanswered(_) => 1,
+                        Failure::Refused(_) if unread => LARGE_SENT_MAX,
+                        Failure::Refused(_) | Failure::NotSent(_) => 0,
+                    };
                     metrics.commits_repeated.add(1);
                     sleep(REPEAT_PAUSE).await;
                 }

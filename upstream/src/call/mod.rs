@@ -1,6 +1,7 @@
 //! A call: fetch what it may need, run it on that, and commit by proof.
 
 mod commit;
+mod listings;
 mod queues;
 mod run;
 mod script_call;
@@ -91,6 +92,7 @@ pub(crate) struct Usage {
     pub(crate) round_trips: AtomicU64,
     micros: AtomicU64,
     pub(crate) read_bytes: AtomicU64,
+    listed_bytes: AtomicU64,
 }
 
 impl Usage {
@@ -103,7 +105,8 @@ impl Usage {
         EngineUse {
             round_trips: self.round_trips.load(Ordering::Relaxed),
             time: Duration::from_micros(self.micros.load(Ordering::Relaxed)),
-            read_bytes: self.read_bytes.load(Ordering::Relaxed),
+            read_bytes: self.read_bytes.load(Ordering::Relaxed)
+                + self.listed_bytes.load(Ordering::Relaxed),
         }
     }
 }

@@ -8,6 +8,7 @@ use ferrite_runtime::{CallOutcome, CallRequest, JoinedCall, OuterTransaction, Ru
 use ferrite_store::{Missing, Receipt, Store, Words};
 use tokio::time::{sleep, timeout};
 
+use super::listings::{Asked, Listings};
 use super::queues::Turns;
 use super::script_call::{self, Committed};
 use super::snapshot::Snapshot;
@@ -82,14 +83,16 @@ impl<T: GuestThreads> Run<'_, T> {
         let mut unsettled = None;
         let mut watched = self.watched_if_needed(&wanted).await?;
         let mut snapshot = Snapshot::default();
+        let mut listings = Listings::default();
         let mut turns = self.turns(&wanted, false).await?;
         loop {
             if refusals >= REFUSALS_UNTIL_LEASE && watched.is_none() {
                 self.take_lease(&mut token, &wanted).await?;
             }
             // All of it each time, so that the call sees one moment.
-            if !wanted.is_empty() {
-                snapshot = match self.fetch(&wanted, watched.as_mut()).await {
+            if !wanted.is_empty() || listings.is_pending() {
+                let fetched = self.fetch(&wanted, &mut listings, watched.as_mut()).await;
+                snapshot = match fetched {
                     Err(error) if watched.is_none() && self.forbids_scripts(&error) => {
                         watched = self.watched_if_needed(&wanted).await?;
                         continue;
@@ -113,7 +116,7 @@ impl<T: GuestThreads> Run<'_, T> {
             tries += 1;
             metrics.tries.add(1);
             let gathers = misses > MISSES_UNTIL_GATHERING;
-            let (joined, tried) = self.try_once(&snapshot, gathers, reply).await?;
+            let (joined, tried) = self.try_once(&snapshot, &listings, gathers, reply).await?;
             match tried {
                 Tried::Failed => {
                     self.end(watched).await;
@@ -127,8 +130,14 @@ impl<T: GuestThreads> Run<'_, T> {
                     }
                     for (index, missing) in missed.iter().enumerate() {
                         // Only the first is sure: what follows it was asked for without its value.
-                        if index == 0 || !wanted.is_elsewhere(missing) {
-                            wanted.add(missing)?;
+                        match missing {
+                            Missing::Listing(listing) if index == 0 => {
+                                listings.want(listing.clone());
+                            }
+                            missing if index == 0 || !wanted.is_elsewhere(missing) => {
+                                wanted.add(missing)?;
+                            }
+                            _ => {}
                         }
                     }
                 }
@@ -181,6 +190,7 @@ impl<T: GuestThreads> Run<'_, T> {
     async fn try_once(
         &self,
         snapshot: &Snapshot,
+        listings: &Listings,
         gathers: bool,
         reply: &mut Encoder,
     ) -> Result<(JoinedCall<Receipt>, Tried), UpstreamError> {
@@ -192,6 +202,7 @@ impl<T: GuestThreads> Run<'_, T> {
         let store = &self.upstream.store;
         let mut transaction = store.begin_overlay(self.request.database, mode, now, gathers);
         snapshot.lay(&mut transaction);
+        transaction.lay_listings(listings.known());
         let outer = OuterTransaction::new(transaction);
         let request = CallRequest {
             timeout: Some(self.time_left()?),
@@ -252,10 +263,24 @@ impl<T: GuestThreads> Run<'_, T> {
     async fn fetch(
         &self,
         wanted: &Wanted,
+        listings: &mut Listings,
         watched: Option<&mut Watched>,
     ) -> Result<Snapshot, UpstreamError> {
         let Upstream { fetch, bounds, .. } = self.upstream;
         let since = Instant::now();
+        // Before the keys, so that a key that is gone from these is not listed any more.
+        let engine = Asked {
+            upstream: self.upstream,
+            route: &self.route,
+            account: self.account,
+            database: self.request.database,
+            usage: self.usage,
+        };
+        let listed = self.within_time(listings.fetch(&engine)).await;
+        if wanted.is_empty() || !matches!(listed, Ok(Ok(()))) {
+            self.usage.note_time(since);
+            return listed?.map(|()| Snapshot::default());
+        }
         let fetched = match watched {
             Some(watched) => {
                 let fetching = watched.fetch(wanted, bounds, self.usage);

@@ -29,12 +29,22 @@ pub(super) enum Committed {
     Held,
 }
 
+/// The reason why a commit is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sending {
+    /// For the first time.
+    First,
+    /// It was sent before, and may have arrived.
+    Again,
+    /// It was sent before, and is given up if it has not arrived.
+    Void,
+}
+
 /// The mark by which the engine knows a commit that arrives twice.
 #[derive(Debug)]
 pub(super) struct Mark<'m> {
     pub(super) marker: &'m Marker<'m>,
-    /// True if the commit was sent before.
-    pub(super) again: bool,
+    pub(super) sending: Sending,
     /// The name under which the call holds keys; empty if it holds none.
     pub(super) token: &'m str,
 }
@@ -113,10 +123,14 @@ pub(super) async fn commit(
         None => request.word(b"none"),
         Some(Mark {
             marker,
-            again,
+            sending,
             token,
         }) => {
-            request.word(if *again { b"again" } else { b"first" });
+            request.word(match sending {
+                Sending::First => b"first",
+                Sending::Again => b"again",
+                Sending::Void => b"void",
+            });
             request.number(marker.lane());
             request.number(marker.sequence());
             request.number(marker.keep_millis());
@@ -215,6 +229,12 @@ pub(super) async fn lease(
     }
     let reply = request.run(route, wanted.slot(), script, usage).await?;
     Ok(reply == Value::Int(1))
+}
+
+/// Returns the number of bytes of all commands.
+pub(super) fn bytes_of(commands: &[Words]) -> u64 {
+    let words = commands.iter().flatten();
+    words.map(|word| word.len() as u64).sum()
 }
 
 fn garbage(route: &Route<'_>, reason: &'static str) -> UpstreamError {

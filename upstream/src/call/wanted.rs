@@ -75,7 +75,9 @@ impl Wanted {
 
     /// Returns true if the key is in another slot than the keys so far.
     pub(super) fn is_elsewhere(&self, missing: &Missing) -> bool {
-        let (Missing::Key(key) | Missing::Field(key, _) | Missing::Whole(key)) = missing;
+        let (Missing::Key(key) | Missing::Field(key, _) | Missing::Whole(key)) = missing else {
+            return false;
+        };
         self.slot().is_some_and(|slot| slot != slot_of(key))
     }
 
@@ -113,6 +115,8 @@ impl Wanted {
                 self.entry(key)?.whole = true;
                 Ok(())
             }
+            // No key; see the call's listings.
+            Missing::Listing(_) => Ok(()),
         }
     }
 

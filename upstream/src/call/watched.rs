@@ -7,10 +7,10 @@ use ferrite_store::Words;
 use redis::{Cmd, Pipeline, Value};
 
 use super::Usage;
-use super::script_call::Committed;
+use super::script_call::{Committed, bytes_of};
 use super::snapshot::{Bounds, Fetched, FetchedContent, Snapshot, reason_foreign, reason_large};
 use super::wanted::{Wanted, WantedKey};
-use crate::error::UpstreamError;
+use crate::error::{UpstreamError, is_unread};
 use crate::pool::{ExclusiveLine, Failure};
 
 /// Times that keys are read again because they changed while they were read.
@@ -207,6 +207,11 @@ impl Watched {
         let sent = self.send(&pipeline, usage).await;
         let values = sent.map_err(|failure| match failure {
             Failure::Unanswered(_) if !commands.is_empty() => UpstreamError::OutcomeUnknown,
+            // It comes before `EXEC`.
+            Failure::Refused(reason) if is_unread(&reason) => UpstreamError::TooLarge {
+                bytes: bytes_of(commands),
+                reason,
+            },
             failure => failure.into(),
         })?;
         // `EXEC` has ended the watch.

@@ -1,7 +1,8 @@
 -- Writes if everything is as it was read. KEYS: all keys, then, if there is a mark, those of the leases
 -- and of the marks. ARGV: the mark (see below), what was read of each key, the commands.
 -- Replies with {1} if it wrote, {0, n} if the n-th key has changed, {-1} if it was given up before, {-2}
--- if another call holds a key that it writes.
+-- if another call holds a key that it writes. With the mark 'void', it gives up a commit that may have
+-- arrived before: {1} if it has, {0, 0} if it never will.
 local at = 0
 local function take()
   at = at + 1
@@ -9,7 +10,7 @@ local function take()
 end
 local function number() return tonumber(take()) end
 
--- The mark: none, or 'first' or 'again', a field of the hash of marks, the number of this commit, the
+-- The mark: none, or 'first', 'again' or 'void', a field of the hash of marks, the number of this commit, the
 -- milliseconds to keep the hash, and the name under which the call holds keys. The field holds the last
 -- number that was committed there, or that was given up, negative.
 local mark = take()
@@ -26,6 +27,11 @@ local function leave(outcome)
   if marker and (redis.call('HSET', marker, lane, outcome) == 1 or sequence % 64 == 0) then
     redis.call('PEXPIRE', marker, keep)
   end
+end
+
+if mark == 'void' then
+  leave(-sequence)
+  return { 0, 0 }
 end
 
 local known_time

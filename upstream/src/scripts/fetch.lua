@@ -45,11 +45,13 @@ for index, key in ipairs(KEYS) do
     local len = redis.call(lengths[kind], key)
     if kind == 'hash' and count >= 0 and len > fields_max then
       local fields = {}
-      if count > 0 then
-        fields = redis.call('HMGET', key, unpack(ARGV, first, first + count - 1))
-      end
-      for _, value in ipairs(fields) do
-        if value then left = left - #value end
+      -- Some at a time, because Lua's stack has a bound.
+      for from = first, first + count - 1, 1000 do
+        local last = math.min(from + 999, first + count - 1)
+        for _, value in ipairs(redis.call('HMGET', key, unpack(ARGV, from, last))) do
+          fields[#fields + 1] = value
+          if value then left = left - #value end
+        end
       end
       held = { 'fields', deadline(key), fields }
     else

@@ -12,6 +12,7 @@ use super::spec::{
 use crate::commands::arguments::integer;
 use crate::commands::keys::scan::{ScanOptions, Scanned};
 use crate::error::StoreError;
+use crate::execution::listing::Listing;
 use crate::execution::view::View;
 use crate::keyspace::shard::DATABASES;
 use crate::value::Value;
@@ -102,6 +103,10 @@ fn type_<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 
 fn keys<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let pattern = scan::pattern(argv[1])?;
+    let listing = || Listing::Matching(argv[1].into());
+    if let Some((_, found)) = scan::listed(view, &listing, |_| true, pattern.as_ref())? {
+        return tell_all(&found, out);
+    }
     let mut found = Vec::new();
     let mut next = 0;
     loop {
@@ -141,24 +146,28 @@ fn scan_keys<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
             .type_name
             .is_none_or(|name| name.eq_ignore_ascii_case(value.type_name().as_bytes()))
     };
-    let mut found = Vec::new();
-    let mut next = options.cursor;
-    let mut left = options.count;
-    loop {
-        let count = left.min(scan::KEYS_PER_SLICE);
-        next = scan::slice(
-            view,
-            next,
-            count,
-            is_of_type,
-            &mut found,
-            options.pattern.as_ref(),
-        )?;
-        left -= count;
-        if next == 0 || left == 0 {
-            break;
+    let pattern = options.pattern.as_ref();
+    let listing = || Listing::Page {
+        cursor: options.cursor,
+        count: options.count,
+        pattern: options.pattern_text.map(Box::from),
+        type_name: options.type_name.map(Box::from),
+    };
+    let (next, found) = match scan::listed(view, &listing, is_of_type, pattern)? {
+        Some(listed) => listed,
+        None => {
+            let mut found = Vec::new();
+            let (mut next, mut left) = (options.cursor, options.count);
+            loop {
+                let count = left.min(scan::KEYS_PER_SLICE);
+                next = scan::slice(view, next, count, is_of_type, &mut found, pattern)?;
+                left -= count;
+                if next == 0 || left == 0 {
+                    break (next, found);
+                }
+            }
         }
-    }
+    };
     out.array(2);
     out.bulk(itoa::Buffer::new().format(next).as_bytes());
     tell_all(&found, out)

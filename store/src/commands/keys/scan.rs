@@ -2,6 +2,7 @@
 
 use crate::commands::arguments::integer;
 use crate::error::StoreError;
+use crate::execution::listing::{ListedKeys, Listing};
 use crate::execution::view::View;
 use crate::value::Value;
 use crate::value::blob::Blob;
@@ -24,6 +25,8 @@ pub(crate) struct ScanOptions<'a> {
     pub(crate) cursor: u64,
     pub(crate) count: usize,
     pub(crate) pattern: Option<Matcher>,
+    /// The pattern as it was written.
+    pub(crate) pattern_text: Option<&'a [u8]>,
     pub(crate) type_name: Option<&'a [u8]>,
     /// The reply leaves out values or scores.
     pub(crate) no_values: bool,
@@ -74,6 +77,33 @@ pub(crate) fn slice<V: View>(
         }
     }
     Ok(next)
+}
+
+/// Returns the keys of a listing that may be shown, and the next cursor, where another engine lists them;
+/// `None` where they have to be gone through by [`slice`].
+///
+/// Keys that the transaction itself has written come with the last ones.
+pub(crate) fn listed<V: View>(
+    view: &mut V,
+    listing: &dyn Fn() -> Listing,
+    is_wanted: impl Fn(&Value) -> bool,
+    pattern: Option<&Matcher>,
+) -> Result<Option<(u64, Vec<Blob>)>, StoreError> {
+    let Some(ListedKeys { next, keys, own }) = view.listed(listing)? else {
+        return Ok(None);
+    };
+    let mut found = keys;
+    found.retain(|key| view.shows(key));
+    if next == 0 {
+        for (key, value) in own {
+            view.charge(ELEMENT + pattern.map_or(0, |pattern| match_units(pattern, &key)))?;
+            let matches = pattern.is_none_or(|pattern| pattern.matches(&key));
+            if matches && is_wanted(&value) && view.shows(&key) {
+                found.push(key);
+            }
+        }
+    }
+    Ok(Some((next, found)))
 }
 
 /// Units for a match against an element.
@@ -129,6 +159,7 @@ impl<'a> ScanOptions<'a> {
             cursor,
             count: COUNT,
             pattern: None,
+            pattern_text: None,
             type_name: None,
             no_values: false,
         };
@@ -160,6 +191,7 @@ impl<'a> ScanOptions<'a> {
                     .ok_or(StoreError::Syntax)?;
             } else if option.eq_ignore_ascii_case(b"match") {
                 parsed.pattern = pattern(value)?;
+                parsed.pattern_text = Some(value);
             } else if option.eq_ignore_ascii_case(b"type") && scanned == Scanned::Keys {
                 let known = ["string", "list", "set", "zset", "hash", "stream"];
                 if !known
