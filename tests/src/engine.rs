@@ -122,6 +122,7 @@ impl EngineKind {
             port: None,
             unmodified: false,
             sentinel_of: None,
+            configuration: Vec::new(),
         }
     }
 
@@ -152,6 +153,7 @@ pub struct EngineBuilder {
     port: Option<u16>,
     unmodified: bool,
     sentinel_of: Option<(String, u16)>,
+    configuration: Vec<String>,
 }
 
 impl EngineBuilder {
@@ -160,6 +162,14 @@ impl EngineBuilder {
     pub fn sentinel_of(mut self, name: &str, port: u16) -> Self {
         self.sentinel_of = Some((name.to_owned(), port));
         self.unmodified()
+    }
+
+    /// Adds lines to the configuration of a Sentinel.
+    #[must_use]
+    pub fn configuration(mut self, lines: &[&str]) -> Self {
+        self.configuration
+            .extend(lines.iter().map(|line| (*line).to_owned()));
+        self
     }
 
     /// Loads no module.
@@ -229,8 +239,9 @@ impl EngineBuilder {
         let mut ready_line = READY;
         if let Some((name, primary)) = &self.sentinel_of {
             let path = dir.join("sentinel.conf");
+            let lines = self.configuration.join("\n");
             let text = format!(
-                "sentinel monitor {name} 127.0.0.1 {primary} 1\nsentinel down-after-milliseconds {name} 2000\nsentinel failover-timeout {name} 3000\n"
+                "sentinel monitor {name} 127.0.0.1 {primary} 1\nsentinel down-after-milliseconds {name} 2000\nsentinel failover-timeout {name} 3000\n{lines}\n"
             );
             fs::write(&path, text).expect("the configuration can be written");
             command.arg(path).arg("--sentinel");
@@ -374,7 +385,12 @@ impl Drop for Engine {
 
 /// Returns a port that is free now. It is below 32768, so that no connection of a test takes it
 /// before the server does.
-fn free_port() -> u16 {
+///
+/// # Panics
+///
+/// If all are taken.
+#[must_use]
+pub fn free_port() -> u16 {
     // A cluster's bus uses the port 10000 above, which no other server of the tests uses.
     const PORTS: u16 = 10_000;
     let start = u16::try_from(std::process::id() % u32::from(PORTS)).unwrap_or(0);

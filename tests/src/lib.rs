@@ -7,7 +7,7 @@ mod reply;
 mod server;
 
 pub use client::{Client, encode};
-pub use engine::{Engine, EngineBuilder, EngineKind};
+pub use engine::{Engine, EngineBuilder, EngineKind, free_port};
 pub use program::{DebianProgram, command, debian_program, program, target_dir};
 pub use reply::Reply;
 pub use server::{Server, ServerBuilder};

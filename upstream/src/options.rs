@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio_rustls::rustls::ClientConfig;
 
+use crate::account::Account;
 use crate::address::Location;
 
 /// Settings of connections.
@@ -12,6 +13,8 @@ use crate::address::Location;
 pub struct PoolOptions {
     /// The engine.
     pub location: Location,
+    /// Credentials for the Sentinels; those of the location are the engine's.
+    pub sentinel_account: Account,
     /// Trusted certificates; needed if the location says TLS.
     pub tls: Option<Arc<ClientConfig>>,
     /// Connections for each account, database and node.

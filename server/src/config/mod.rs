@@ -163,10 +163,16 @@ impl Config {
             return conflict("server.max_connections is 0; nobody could connect");
         }
         if self.upstream.is_set() {
-            if let Err(error) = self.upstream.url.reveal().parse::<Location>() {
-                return Err(ConfigError::Conflict(format!(
-                    "upstream.url is wrong: {error}"
-                )));
+            match self.upstream.url.reveal().parse::<Location>() {
+                Err(error) => {
+                    let text = format!("upstream.url is wrong: {error}");
+                    return Err(ConfigError::Conflict(text));
+                }
+                Ok(location) => {
+                    if let Some(fault) = self.upstream.sentinel_fault(&location) {
+                        return conflict(fault);
+                    }
+                }
             }
             if !server.password.reveal().is_empty()
                 || !server.users.is_empty()

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use ferrite_runtime::policy::function_spec::Isolation;
 use ferrite_runtime::policy::permissions::Permissions;
 use ferrite_runtime::policy::quantity::{ByteSize, Count, HumanDuration};
+use ferrite_upstream::{Account, Deployment, Location};
 
 use super::audit::Audit;
 use super::error::ConfigError;
@@ -186,6 +187,11 @@ section! {
         /// Clients use the engine with the credentials of the URL. Without it, each client authenticates
         /// itself, and a call has the rights of its client.
         pub share_account: bool = "false",
+        /// User for the Sentinels. Without it, `sentinel_password` is that of their user `default`.
+        pub sentinel_user: String = "",
+        /// Password for the Sentinels, if they require one. The credentials of the URL are for the engine
+        /// alone.
+        pub sentinel_password: Secret = "",
         /// File with certificates of authorities, PEM, that the engine's certificate is checked with.
         /// Without it, those of the system are trusted.
         pub ca: Option<PathBuf> = "",
@@ -211,6 +217,31 @@ impl Upstream {
     #[must_use]
     pub fn is_set(&self) -> bool {
         !self.url.reveal().is_empty()
+    }
+
+    /// Returns the credentials for the Sentinels.
+    #[must_use]
+    pub fn sentinel_account(&self) -> Account {
+        let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        Account {
+            user: given(&self.sentinel_user),
+            password: given(self.sentinel_password.reveal()),
+        }
+    }
+
+    /// Returns what is wrong with the credentials for the Sentinels of an engine; `None` if nothing is.
+    pub(super) fn sentinel_fault(&self, location: &Location) -> Option<&'static str> {
+        let Account { user, password } = self.sentinel_account();
+        let has_sentinels = matches!(location.deployment, Deployment::Sentinel { .. });
+        if !has_sentinels && (user.is_some() || password.is_some()) {
+            return Some(
+                "upstream.sentinel_user and sentinel_password are for Sentinels, and upstream.url names none; write redis+sentinel:// there",
+            );
+        }
+        if user.is_some() && password.is_none() {
+            return Some("upstream.sentinel_user needs upstream.sentinel_password");
+        }
+        None
     }
 }
 

@@ -1,33 +1,36 @@
 //! Sentinels that name the primary, and name another one when it fails.
 
-use ferrite_tests::{Engine, EngineKind, Reply, Server, ServerBuilder};
+use ferrite_tests::{Engine, EngineBuilder, EngineKind, Reply, Server, ServerBuilder};
 
 use super::{COUNT, define, on_each};
 use crate::engines::{info, until};
 
 /// A primary, its replica, and a Sentinel.
-fn group(kind: EngineKind) -> (Engine, Engine, Engine) {
+pub(super) fn group(kind: EngineKind) -> (Engine, Engine, Engine) {
     let server = || {
         let builder = kind.builder().unmodified();
         builder.arguments(&["--repl-diskless-sync-delay", "0"])
     };
     let primary = server().start();
     let port = primary.port().to_string();
-    let replica = server()
-        .arguments(&["--replicaof", &format!("127.0.0.1 {port}")])
-        .start();
+    let replica = server().arguments(&["--replicaof", &format!("127.0.0.1 {port}")]);
+    let sentinel = kind.builder().sentinel_of("the-primary", primary.port());
+    let (replica, sentinel) = group_of(replica, sentinel);
+    (primary, replica, sentinel)
+}
+
+/// Starts a replica and a Sentinel, and waits until both know their primary.
+pub(super) fn group_of(replica: EngineBuilder, sentinel: EngineBuilder) -> (Engine, Engine) {
+    let replica = replica.start();
     while info(&mut replica.client(), "replication", "master_link_status") != "up" {}
-    let sentinel = kind
-        .builder()
-        .sentinel_of("the-primary", primary.port())
-        .start();
+    let sentinel = sentinel.start();
     // It learns of the replica from the primary.
     until(
         &mut sentinel.client(),
         &["SENTINEL", "REPLICAS", "the-primary"],
         |reply| reply.elements().is_some_and(|replicas| replicas.len() == 1),
     );
-    (primary, replica, sentinel)
+    (replica, sentinel)
 }
 
 /// Waits until the replica has everything. Writes a key, because a client waits for its own writes.
@@ -41,7 +44,7 @@ pub(super) fn replicated(primary: &Engine, key: &str) {
     });
 }
 
-fn before(sentinel: &Engine, name: &str) -> ServerBuilder {
+pub(super) fn before(sentinel: &Engine, name: &str) -> ServerBuilder {
     // The first one is down.
     let url = format!("redis+sentinel://127.0.0.1:1,{}/{name}", sentinel.address());
     Server::builder().arguments(&["--upstream", &url])

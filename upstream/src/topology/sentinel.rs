@@ -2,7 +2,6 @@
 
 use redis::Value;
 
-use crate::account::Account;
 use crate::address::Address;
 use crate::error::UpstreamError;
 use crate::net::connection;
@@ -38,12 +37,26 @@ async fn ask(
     sentinel: &Address,
     name: &str,
 ) -> Result<Option<Address>, UpstreamError> {
-    // The credentials of the URL are the engine's. Sentinels have none here.
-    let account = Account::default();
-    let mut opened = connection::open(options, sentinel, &account, 0).await?;
+    // The credentials of the URL are the engine's.
+    let account = &options.sentinel_account;
+    let refused = |error| {
+        match error {
+        UpstreamError::Refused(text) => UpstreamError::Unreachable {
+            address: sentinel.to_string(),
+            reason: format!(
+                "this Sentinel answered \"{text}\"; check upstream.sentinel_user and upstream.sentinel_password"
+            )
+            .into(),
+        },
+        error => error,
+    }
+    };
+    let opened = connection::open(options, sentinel, account, 0).await;
+    let mut opened = opened.map_err(refused)?;
     let mut command = redis::cmd("SENTINEL");
     command.arg("get-master-addr-by-name").arg(name);
-    let reply = connection::answer(&mut opened, &command, options, sentinel).await?;
+    let answered = connection::answer(&mut opened, &command, options, sentinel).await;
+    let reply = answered.map_err(refused)?;
     match reply {
         Value::Nil => Ok(None),
         Value::Array(parts) => {

@@ -9,7 +9,9 @@ use ferrite_protocol::resp::Encoder;
 use ferrite_runtime::commands::EngineUse;
 use ferrite_runtime::{CallOutcome, CallRequest, ReceiptOf, Runtime};
 use ferrite_store::Store;
-use ferrite_upstream::{Bounds, Location, PoolOptions, SameThread, Upstream, UpstreamOptions};
+use ferrite_upstream::{
+    Account, Bounds, Deployment, Location, PoolOptions, SameThread, Upstream, UpstreamOptions,
+};
 
 use crate::terminal::console::UsageError;
 use crate::tls::TlsOptions;
@@ -17,6 +19,10 @@ use crate::tls::TlsOptions;
 /// The environment variable that holds the password. No option takes one, because other users of the
 /// machine see the arguments of a process.
 const PASSWORD_VARIABLE: &str = "FERRITE_UPSTREAM_PASSWORD";
+
+/// The environment variables that hold the credentials for Sentinels, as the server names them.
+const SENTINEL_USER_VARIABLE: &str = "FERRITE_UPSTREAM_SENTINEL_USER";
+const SENTINEL_PASSWORD_VARIABLE: &str = "FERRITE_UPSTREAM_SENTINEL_PASSWORD";
 
 /// Bounds as the server has them by default.
 const BOUNDS: Bounds = Bounds {
@@ -36,7 +42,8 @@ const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
 pub(super) struct EngineOptions {
     /// Call it on the data of this Redis-compatible engine, which keeps what it writes:
     /// redis://USER@HOST:PORT, redis+cluster://HOST,HOST or redis+sentinel://HOST,HOST/NAME, and
-    /// rediss for TLS. The password is read from FERRITE_UPSTREAM_PASSWORD
+    /// rediss for TLS. The password is read from FERRITE_UPSTREAM_PASSWORD, that of the Sentinels from
+    /// FERRITE_UPSTREAM_SENTINEL_PASSWORD and their user from FERRITE_UPSTREAM_SENTINEL_USER
     #[arg(long, value_name = "URL", conflicts_with = "data")]
     upstream: Option<Location>,
 
@@ -81,14 +88,22 @@ impl EngineOptions {
                 "--upstream: leave the password out of the URL, where other users of this machine see it; set {PASSWORD_VARIABLE}"
             )));
         }
-        location.account.password = match std::env::var(PASSWORD_VARIABLE) {
-            Ok(password) => Some(password),
-            Err(std::env::VarError::NotPresent) => None,
-            Err(std::env::VarError::NotUnicode(_)) => bail!("{PASSWORD_VARIABLE} is not UTF-8"),
-        };
+        location.account.password = variable(PASSWORD_VARIABLE)?;
         if location.account.user.is_some() && location.account.password.is_none() {
             bail!(UsageError(format!(
                 "--upstream names a user; set {PASSWORD_VARIABLE} to its password"
+            )));
+        }
+        let sentinel_account = match location.deployment {
+            Deployment::Sentinel { .. } => Account {
+                user: variable(SENTINEL_USER_VARIABLE)?,
+                password: variable(SENTINEL_PASSWORD_VARIABLE)?,
+            },
+            Deployment::Single | Deployment::Cluster => Account::default(),
+        };
+        if sentinel_account.user.is_some() && sentinel_account.password.is_none() {
+            bail!(UsageError(format!(
+                "{SENTINEL_USER_VARIABLE} names a user; set {SENTINEL_PASSWORD_VARIABLE} to its password"
             )));
         }
         let tls = match location.tls {
@@ -97,6 +112,7 @@ impl EngineOptions {
         };
         let pool = PoolOptions {
             location,
+            sentinel_account,
             tls,
             connections: 1,
             accounts_max: 1,
@@ -139,6 +155,15 @@ impl Engine {
             let call = upstream.call(runtime, &SameThread, &request, account, encoder);
             call.await
         }))
+    }
+}
+
+/// Returns the value of an environment variable, if it is set.
+fn variable(name: &str) -> Result<Option<String>> {
+    match std::env::var(name) {
+        Ok(value) => Ok(Some(value)),
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(std::env::VarError::NotUnicode(_)) => bail!("{name} is not UTF-8"),
     }
 }
 

@@ -67,6 +67,7 @@ pub(crate) fn open(
     };
     let pool = PoolOptions {
         location,
+        sentinel_account: settings.sentinel_account(),
         tls,
         connections: settings.connections,
         accounts_max: settings.max_accounts,
