@@ -23,14 +23,25 @@ fn cases_hold(module: &str, folder: &str, cases: &[Case]) {
 
 /// The same on this server.
 pub(crate) fn cases_hold_on(server: &Server, module: &str, folder: &str, cases: &[Case]) {
+    let stream = TcpStream::connect(server.address()).expect("the server listens");
+    let mut connection = Connection::new(stream);
+    if load(&mut connection, module, folder) {
+        run_on_server(cases, &mut connection, |case, call| {
+            request(module, case, call)
+        });
+    }
+}
+
+/// Loads a built module with the permissions that its example declares; returns false if it is not built here.
+pub(crate) fn load(connection: &mut Connection<TcpStream>, module: &str, folder: &str) -> bool {
     let Some(built) = env::var_os("FERRITE_EXAMPLES_DIR").map(PathBuf::from) else {
         eprintln!("skipped: FERRITE_EXAMPLES_DIR names no folder of built examples");
-        return;
+        return false;
     };
     let wasm = built.join(module).with_extension("wasm");
     if module == "assemblyscript" && !wasm.is_file() {
         eprintln!("skipped: the functions in AssemblyScript are built only where there is npm");
-        return;
+        return false;
     }
     let wasm = fs::read(&wasm).unwrap_or_else(|error| panic!("{}: {error}", wasm.display()));
     let beside = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -41,8 +52,6 @@ pub(crate) fn cases_hold_on(server: &Server, module: &str, folder: &str, cases: 
     // An example that needs more than the defaults says so.
     let limits = fs::read(beside.join("limits.json")).unwrap_or_else(|_| b"{}".to_vec());
 
-    let stream = TcpStream::connect(server.address()).expect("the server listens");
-    let mut connection = Connection::new(stream);
     let load = [
         b"WASM.LOAD",
         module.as_bytes(),
@@ -57,13 +66,11 @@ pub(crate) fn cases_hold_on(server: &Server, module: &str, folder: &str, cases: 
         format!("{loaded:?}").starts_with("Bulk"),
         "{module}: {loaded:?}"
     );
-    run_on_server(cases, &mut connection, |case, call| {
-        request(module, case, call)
-    });
+    true
 }
 
 /// A call as a `WASM.CALL` of one of the module's entries.
-fn request(module: &str, case: &Case, call: &Call) -> Vec<Vec<u8>> {
+pub(crate) fn request(module: &str, case: &Case, call: &Call) -> Vec<Vec<u8>> {
     let mut argv = vec![
         b"WASM.CALL".to_vec(),
         format!("{module}.{}", case.function).into_bytes(),

@@ -182,6 +182,43 @@ fn what_the_engine_refuses_is_refused_as_a_whole() {
 }
 
 #[test]
+fn a_wrong_password_in_the_url_is_said_to_be() {
+    on_each(|kind| {
+        let engine = kind
+            .builder()
+            .unmodified()
+            .arguments(&["--requirepass", "right"])
+            .start();
+        let url = format!("redis://:wrong@{}", engine.address());
+        let server = Server::builder()
+            .arguments(&["--upstream", &url, "--upstream-share-account", "true"])
+            .start();
+        for words in [
+            &["WASM.CALL", "count", "KEYS", "k"][..],
+            &["WASM.DEFINE", "count", COUNT],
+        ] {
+            let reply = server.client().call(words);
+            let error = reply.error().unwrap_or_default();
+            assert!(error.starts_with("NOAUTH"), "{kind:?}: {reply:?}");
+        }
+        let log = server.log();
+        assert!(
+            log.contains("the engine refuses the credentials of upstream.url")
+                && log.contains("WRONGPASS")
+                && !log.contains(":wrong"),
+            "{log}"
+        );
+        // The right one can still be given by a client of another server.
+        let url = format!("redis://{}", engine.address());
+        let server = Server::builder().arguments(&["--upstream", &url]).start();
+        let mut client = server.client();
+        assert_eq!(client.run("AUTH right"), Reply::Simple("OK".to_owned()));
+        define(&mut client, "count", COUNT);
+        assert_eq!(client.run("WASM.CALL count KEYS k"), Reply::Int(1));
+    });
+}
+
+#[test]
 fn a_wrong_configuration_is_refused_at_the_start() {
     for (arguments, text) in [
         (

@@ -12,12 +12,12 @@ use rustix::process::Signal;
 
 use super::{COUNT, before, define, engine, on_each};
 
-const MARK: &str = include_str!("mark.wat");
-const KEYS: usize = 3;
+pub(super) const MARK: &str = include_str!("guests/mark.wat");
+pub(super) const KEYS: usize = 3;
 
 /// A call that was answered.
 #[derive(Debug)]
-struct Done {
+pub(super) struct Done {
     number: usize,
     began: usize,
     ended: usize,
@@ -26,15 +26,16 @@ struct Done {
     wrote: Vec<usize>,
 }
 
-fn numbers(text: &[u8]) -> Vec<usize> {
+pub(super) fn numbers(text: &[u8]) -> Vec<usize> {
     let text = std::str::from_utf8(text).expect("digits and commas");
     let parts = text.split_terminator(',');
     parts.map(|part| part.parse().expect("a number")).collect()
 }
 
-/// Runs calls until `enough` of all were answered; calls without an answer are in `unknown`.
-fn call_on(
+/// Runs calls on keys that begin with `prefix` until `enough` of all were answered.
+pub(super) fn call_on(
     connect: &dyn Fn() -> Option<Client>,
+    prefix: &str,
     seed: u64,
     clock: &AtomicUsize,
     enough: &AtomicBool,
@@ -52,7 +53,7 @@ fn call_on(
         random.shuffle(&mut keys);
         keys.truncate(random.usize(1..=KEYS));
         let mut words = vec!["WASM.CALL".to_owned(), "mark".to_owned(), "KEYS".to_owned()];
-        words.extend(keys.iter().map(|key| format!("key:{key}")));
+        words.extend(keys.iter().map(|key| format!("{prefix}{key}")));
         words.extend(["ARGS".to_owned(), number.to_string()]);
         let mut wrote = Vec::new();
         for key in &keys {
@@ -93,7 +94,7 @@ fn call_on(
 }
 
 /// Checks that the history has a serial order that ends with these values.
-fn check(history: &[Done], last: &[Vec<usize>]) {
+pub(super) fn check(history: &[Done], last: &[Vec<usize>]) {
     for (key, order) in last.iter().enumerate() {
         let distinct: HashSet<_> = order.iter().collect();
         assert_eq!(
@@ -192,7 +193,7 @@ fn check(history: &[Done], last: &[Vec<usize>]) {
     );
 }
 
-fn last(engine: &Engine) -> Vec<Vec<usize>> {
+pub(super) fn last(engine: &Engine) -> Vec<Vec<usize>> {
     let mut direct = engine.client();
     (0..KEYS)
         .map(|key| match direct.run(&format!("GET key:{key}")) {
@@ -212,19 +213,35 @@ fn servers(engine: &Engine, count: usize, name: &str, source: &str) -> Vec<Serve
 }
 
 #[test]
-fn the_calls_of_several_servers_have_a_serial_order() {
-    const CALLS: usize = 600;
+fn the_calls_of_two_servers_have_a_serial_order() {
+    calls_have_a_serial_order(2);
+}
+
+#[test]
+fn the_calls_of_four_servers_have_a_serial_order() {
+    calls_have_a_serial_order(4);
+}
+
+fn calls_have_a_serial_order(count: usize) {
+    const CALLS: usize = 500;
     on_each(|kind| {
         let engine = engine(kind);
-        let servers = servers(&engine, 3, "mark", MARK);
+        let servers = servers(&engine, count, "mark", MARK);
         let (clock, enough) = (AtomicUsize::new(1), AtomicBool::new(false));
         let history = Mutex::new(Vec::new());
         std::thread::scope(|scope| {
-            for seed in 0..6_u64 {
+            for seed in 0..8_u64 {
                 let (clock, enough, history, servers) = (&clock, &enough, &history, &servers);
                 scope.spawn(move || {
                     let server = &servers[seed as usize % servers.len()];
-                    call_on(&|| Some(server.client()), seed, clock, enough, history);
+                    call_on(
+                        &|| Some(server.client()),
+                        "key:",
+                        seed,
+                        clock,
+                        enough,
+                        history,
+                    );
                 });
             }
             while history.lock().expect("no panic").len() < CALLS {
@@ -256,7 +273,7 @@ fn nothing_is_half_done_or_done_twice_when_servers_are_killed() {
                         drop(server);
                         Client::try_connect(address).ok()
                     };
-                    call_on(&connect, seed, clock, enough, history);
+                    call_on(&connect, "key:", seed, clock, enough, history);
                 });
             }
             let mut done = 0;
@@ -277,6 +294,47 @@ fn nothing_is_half_done_or_done_twice_when_servers_are_killed() {
         });
         check(&history.into_inner().expect("no panic"), &last(&engine));
     }
+}
+
+#[test]
+fn nothing_is_half_done_or_done_twice_when_the_engine_is_killed() {
+    const KILLS: usize = 3;
+    on_each(|kind| {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let durable = || {
+            let builder = kind.builder().unmodified().dir(dir.path());
+            builder.arguments(&["--appendonly", "yes", "--appendfsync", "always"])
+        };
+        let mut engine = durable().start();
+        let port = engine.port();
+        let servers = servers(&engine, 2, "mark", MARK);
+        let (clock, enough) = (AtomicUsize::new(1), AtomicBool::new(false));
+        let history = Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            for seed in 0..4_u64 {
+                let (clock, enough, history, servers) = (&clock, &enough, &history, &servers);
+                scope.spawn(move || {
+                    let server = &servers[seed as usize % servers.len()];
+                    let connect = || Client::try_connect(server.address()).ok();
+                    call_on(&connect, "key:", seed, clock, enough, history);
+                });
+            }
+            for _ in 0..KILLS {
+                let done = history.lock().expect("no panic").len();
+                while history.lock().expect("no panic").len() < done + 40 {
+                    std::thread::yield_now();
+                }
+                engine.kill();
+                engine = durable().port(port).start();
+            }
+            let done = history.lock().expect("no panic").len();
+            while history.lock().expect("no panic").len() < done + 40 {
+                std::thread::yield_now();
+            }
+            enough.store(true, Ordering::SeqCst);
+        });
+        check(&history.into_inner().expect("no panic"), &last(&engine));
+    });
 }
 
 #[test]

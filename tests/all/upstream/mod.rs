@@ -1,14 +1,19 @@
 //! The server in front of unmodified engines, which hold the data.
 
+mod all_keys;
 mod bad_engines;
 mod calls;
 mod cluster;
 mod concurrent;
+mod failover;
 mod faults;
 mod functions;
 mod passed_on;
 mod round_trips;
+mod secured;
 mod sentinel;
+mod several_servers;
+mod sizes;
 
 use ferrite_tests::{Client, Engine, EngineKind, Server, ServerBuilder};
 

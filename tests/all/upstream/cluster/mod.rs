@@ -2,6 +2,7 @@
 
 mod commands;
 mod moving;
+mod serial;
 
 use ferrite_tests::{Engine, EngineKind, Reply, Server, ServerBuilder};
 
@@ -11,7 +12,7 @@ use crate::engines::cluster::{join, routed};
 use crate::engines::until;
 use moving::migrate;
 
-const PRIMARIES: usize = 3;
+pub(super) const PRIMARIES: usize = 3;
 
 /// Adds to the integer at the key that its argument names, which no call declares.
 const ELSEWHERE: &str = r#"(module
@@ -34,7 +35,7 @@ const PAIR: &str = r#"(module
     (drop (call $incr_by (i32.const 64) (call $key (i32.const 1) (i32.const 64) (i32.const 256)) (i64.const 1) (i32.const 8)))
     (call $reply_int (i64.load (i32.const 0)))))"#;
 
-fn nodes(kind: EngineKind, replicas: bool) -> Vec<Engine> {
+pub(super) fn nodes(kind: EngineKind, replicas: bool) -> Vec<Engine> {
     // Long enough that no replica takes over from a primary that is only slow, on a loaded machine.
     let (count, timeout) = match replicas {
         true => (2 * PRIMARIES, "2500"),
@@ -59,20 +60,20 @@ fn nodes(kind: EngineKind, replicas: bool) -> Vec<Engine> {
 }
 
 /// Prepares a server in front of a cluster, of which it is told the first two nodes.
-fn before(nodes: &[Engine]) -> ServerBuilder {
+pub(super) fn before(nodes: &[Engine]) -> ServerBuilder {
     let (first, second) = (nodes[0].address(), nodes[1].address());
     let url = format!("redis+cluster://{first},{second}");
     Server::builder().arguments(&["--upstream", &url])
 }
 
 /// Returns the number at a key, from the node that has it.
-fn number(nodes: &[Engine], key: &str) -> i64 {
+pub(super) fn number(nodes: &[Engine], key: &str) -> i64 {
     let reply = routed(nodes, &["GET", key]);
     let text = reply.as_ref().and_then(Reply::text).unwrap_or("0");
     text.parse().expect("a number")
 }
 
-fn owner(nodes: &[Engine], key: &str) -> usize {
+pub(super) fn owner(nodes: &[Engine], key: &str) -> usize {
     let has = |node: &Engine| node.client().run(&format!("GET {key}")).error().is_none();
     nodes.iter().position(has).expect("a node has the slot")
 }
