@@ -2,8 +2,8 @@
 
 use redis::{Cmd, Value};
 
+use super::Upstream;
 use crate::account::Account;
-use crate::call::Upstream;
 use crate::error::UpstreamError;
 
 /// The replies of all nodes as one.
@@ -159,7 +159,7 @@ impl Upstream {
 }
 
 /// Reads the reply to `SCAN`: the next cursor and the keys.
-pub(crate) fn scanned(reply: Value) -> Option<(u64, Vec<Vec<u8>>)> {
+pub(super) fn scanned(reply: Value) -> Option<(u64, Vec<Vec<u8>>)> {
     let text = |value: Value| match value {
         Value::BulkString(text) => Some(text),
         _ => None,

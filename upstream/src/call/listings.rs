@@ -9,10 +9,10 @@ use std::sync::atomic::Ordering;
 use ferrite_store::{Listed, Listing};
 use redis::{Cmd, Value};
 
+use super::every_node::{Gathered, scanned};
 use super::{Upstream, Usage};
 use crate::account::Account;
 use crate::error::UpstreamError;
-use crate::every_node::{Gathered, scanned};
 use crate::pool::Route;
 
 /// Keys that the engine looks at in one step of `KEYS`, and the most in one of `SCAN`.

@@ -1,6 +1,7 @@
 //! A call: fetch what it may need, run it on that, and commit by proof.
 
 mod commit;
+pub(crate) mod every_node;
 mod listings;
 mod queues;
 mod run;
