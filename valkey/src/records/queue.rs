@@ -65,8 +65,14 @@ const NAMES_IN_A_COMMAND: usize = 1000;
 /// Error if a record is not where it was.
 const MOVED_AWAY: &str = "it was delivered meanwhile, or is on another node by now";
 
-/// Errors for keys whose slot is another node's, or on the way there.
-pub(crate) const ELSEWHERE: [&str; 3] = ["ASK", "MOVED", "TRYAGAIN"];
+/// Errors for keys whose slot is another node's, or on the way there. Modules get the last one, which does
+/// not tell where.
+pub(crate) const ELSEWHERE: [&str; 4] = [
+    "ASK",
+    "MOVED",
+    "TRYAGAIN",
+    "ERR Attempted to access a non local key",
+];
 
 /// The part in which the last record found a place that could not be in its own.
 static LAST_PLACE: AtomicU16 = AtomicU16::new(0);
