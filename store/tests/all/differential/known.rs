@@ -64,34 +64,15 @@ pub(super) fn equal(argv: &[Vec<u8>], ours: &Reply, theirs: &Reply) -> bool {
                 .count();
             any_order && ours.sorted(width.max(1)) == theirs.sorted(width.max(1))
         }
-        // Valkey writes the scores of large sorted sets with 17 digits here, and here only.
         b"zscan" if argv.iter().any(|argument| argument == b"NOSCORES") => {
-            let sorted = |reply: &Reply| reply.elements().get(1).map(|found| found.sorted(1));
-            sorted(ours).is_some() && sorted(ours) == sorted(theirs)
+            same_scan(ours, theirs, 1)
         }
-        b"zscan" => {
-            let numbers = |reply: &Reply| -> Option<Vec<(Vec<u8>, f64)>> {
-                let [_, members] = reply.elements() else {
-                    return None;
-                };
-                let mut pairs: Vec<_> = members
-                    .elements()
-                    .chunks(2)
-                    .map(|pair| {
-                        let score = std::str::from_utf8(pair[1].bytes()).ok()?.parse().ok()?;
-                        Some((pair[0].bytes().to_vec(), score))
-                    })
-                    .collect::<Option<_>>()?;
-                pairs.sort_by(|left, right| left.0.cmp(&right.0));
-                Some(pairs)
-            };
-            numbers(ours).is_some() && numbers(ours) == numbers(theirs)
-        }
+        // Valkey writes the scores of large sorted sets with 17 digits here, and here only.
+        b"zscan" => same_scan(&with_read_scores(ours), &with_read_scores(theirs), 2),
         b"hscan" | b"sscan" | b"scan" => {
             let no_values = argv.iter().any(|argument| argument == b"NOVALUES");
             let width = if name != b"hscan" || no_values { 1 } else { 2 };
-            let sorted = |reply: &Reply| reply.elements().get(1).map(|found| found.sorted(width));
-            sorted(ours).is_some() && sorted(ours) == sorted(theirs)
+            same_scan(ours, theirs, width)
         }
         // Random replies differ each time.
         b"srandmember" | b"hrandfield" | b"zrandmember" => {
@@ -122,6 +103,43 @@ pub(super) fn equal(argv: &[Vec<u8>], ours: &Reply, theirs: &Reply) -> bool {
         b"object" if argument(1) == b"encoding" => ours.shape().0 == theirs.shape().0,
         _ => false,
     }
+}
+
+/// Compares replies of `SCAN` and its like, whose elements are groups of `width`. A reply whose cursor is
+/// not 0 has a part of them, which is each server's own choice: where the other one has all, they are
+/// among those.
+fn same_scan(ours: &Reply, theirs: &Reply, width: usize) -> bool {
+    let ([our_cursor, ours], [their_cursor, theirs]) = (ours.elements(), theirs.elements()) else {
+        return false;
+    };
+    let has_all = |cursor: &Reply| cursor.bytes() == b"0";
+    let among = |part: &Reply, all: &Reply| {
+        let mut groups = part.elements().chunks(width);
+        groups.all(|group| all.elements().chunks(width).any(|other| other == group))
+    };
+    match (has_all(our_cursor), has_all(their_cursor)) {
+        (true, true) => ours.sorted(width) == theirs.sorted(width),
+        (true, false) => among(theirs, ours),
+        (false, true) => among(ours, theirs),
+        (false, false) => true,
+    }
+}
+
+/// A reply of `ZSCAN` with each score in the one form that the number has here.
+fn with_read_scores(reply: &Reply) -> Reply {
+    let [cursor, Reply::Node(mark, found)] = reply.elements() else {
+        return reply.clone();
+    };
+    let read = |score: &Reply| -> Option<Reply> {
+        let number: f64 = std::str::from_utf8(score.bytes()).ok()?.parse().ok()?;
+        Some(Reply::Leaf(b'$', format!("{number:?}").into_bytes()))
+    };
+    let pairs = found.chunks(2).flat_map(|pair| match pair {
+        [member, score] => vec![member.clone(), read(score).unwrap_or_else(|| score.clone())],
+        odd => odd.to_vec(),
+    });
+    let found = Reply::Node(*mark, pairs.collect());
+    Reply::Node(b'*', vec![cursor.clone(), found])
 }
 
 /// Returns true if replies differ in nothing but the digits of equal doubles. Where two shortest
