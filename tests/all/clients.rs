@@ -1,6 +1,6 @@
 //! Client libraries in normal use, and `redis-benchmark`.
 //!
-//! `cargo xtask test` installs those of Python and Node.js and passes their paths; without them
+//! `cargo xtask test` installs those of Python, Node.js and Go and passes their paths; without them
 //! there is nothing to run, and the tests say so.
 
 #![allow(clippy::print_stderr, reason = "a skipped test says why")]
@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
 
-use ferrite_tests::Server;
+use ferrite_tests::{Server, target_dir};
 use redis::{Commands as _, RedisResult};
 
 use crate::guests::ADD1;
@@ -26,11 +26,16 @@ fn tool(variable: &str) -> Option<OsString> {
 
 /// Runs a script of `tests/clients` on the port of a server, and expects success.
 fn run_script(interpreter: impl AsRef<std::ffi::OsStr>, script: &str) {
+    run_by(&mut Command::new(interpreter), script);
+}
+
+/// Does the same by a command that takes the script as its next argument.
+fn run_by(command: &mut Command, script: &str) {
     let server = Server::start();
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("clients")
         .join(script);
-    let output = Command::new(interpreter)
+    let output = command
         .arg(path)
         .arg(server.address().port().to_string())
         .output()
@@ -48,6 +53,37 @@ fn redis_py() {
     if let Some(python) = tool("FERRITE_PYTHON") {
         run_script(python, "redis_py.py");
     }
+}
+
+#[test]
+fn valkey_glide() {
+    if let Some(python) = tool("FERRITE_PYTHON") {
+        run_script(python, "glide.py");
+    }
+}
+
+#[test]
+fn redigo() {
+    let Some(python) = tool("FERRITE_PYTHON") else {
+        return;
+    };
+    let sources = [
+        "/usr/share/gocode".into(),
+        target_dir().join("debian/root/usr/share/gocode"),
+    ];
+    let library = "src/github.com/gomodule/redigo";
+    let Some(sources) = sources.iter().find(|path| path.join(library).is_dir()) else {
+        eprintln!("skipped: redigo is not here (on Debian: golang-github-gomodule-redigo-dev)");
+        return;
+    };
+    let mut go = Command::new(Path::new(&python).with_file_name("go"));
+    go.arg("run")
+        .env("GOPATH", sources)
+        .env("GOCACHE", target_dir().join("go"))
+        .env("GOTOOLCHAIN", "local")
+        // Debian's package is for this way to find libraries.
+        .env("GO111MODULE", "off");
+    run_by(&mut go, "redigo.go");
 }
 
 #[test]

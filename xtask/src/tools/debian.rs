@@ -1,7 +1,7 @@
-//! Programs from Debian packages that the tests need, unpacked below `target/debian` if the system
+//! Programs and libraries from Debian packages that the tests need, unpacked below `target/debian` if the system
 //! lacks them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
@@ -9,28 +9,39 @@ use crate::run;
 use crate::tools::on_path;
 use crate::workspace::Workspace;
 
-/// A program, and the packages that contain it and its libraries.
+/// A program or library, and the packages that contain it and what it needs.
 struct Program {
     name: &'static str,
+    /// A file of it in the packages.
+    file: &'static str,
     packages: &'static [&'static str],
 }
 
-const PROGRAMS: [Program; 4] = [
+const PROGRAMS: [Program; 5] = [
     Program {
         name: "minisign",
+        file: "usr/bin/minisign",
         packages: &["minisign", "libsodium23"],
     },
     Program {
         name: "docker-registry",
+        file: "usr/bin/docker-registry",
         packages: &["docker-registry"],
     },
     Program {
         name: "prometheus",
+        file: "usr/bin/prometheus",
         packages: &["prometheus"],
     },
     Program {
         name: "prometheus-redis-exporter",
+        file: "usr/bin/prometheus-redis-exporter",
         packages: &["prometheus-redis-exporter"],
+    },
+    Program {
+        name: "golang-github-gomodule-redigo-dev",
+        file: "usr/share/gocode/src/github.com/gomodule/redigo/redis/conn.go",
+        packages: &["golang-github-gomodule-redigo-dev"],
     },
 ];
 
@@ -39,8 +50,14 @@ const PROGRAMS: [Program; 4] = [
 /// # Errors
 /// If the folder below `target/` cannot be created.
 pub(crate) fn ensure(workspace: &Workspace) -> Result<()> {
-    for Program { name, packages } in PROGRAMS {
-        if on_path(name).is_some() || unpacked(workspace).join("usr/bin").join(name).is_file() {
+    for Program {
+        name,
+        file,
+        packages,
+    } in PROGRAMS
+    {
+        let roots = [Path::new("/"), &unpacked(workspace)].map(|root| root.join(file));
+        if on_path(name).is_some() || roots.iter().any(|path| path.is_file()) {
             continue;
         }
         std::fs::create_dir_all(unpacked(workspace))?;
