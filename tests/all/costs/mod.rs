@@ -1,4 +1,5 @@
 //! Operations that used to cost more with the size of the data than with what a request does.
 
+mod edits;
 mod memory;
 mod turns;
