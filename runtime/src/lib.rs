@@ -74,6 +74,7 @@ pub use policy::function_spec::{FunctionSpec, Isolation};
 pub use policy::limits::{LimitSettings, Limits};
 pub use policy::network::options::{NetworkLimits, NetworkOptions};
 pub use policy::permissions::{AccessPolicy, Permissions};
+pub use policy::server_limits::ServerLimits;
 pub use registry::file::RegistryFileError;
 pub use registry::record::{FunctionName, Record};
 pub use registry::release::Release;

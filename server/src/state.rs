@@ -117,6 +117,17 @@ pub enum StartError {
     Functions(#[from] ferrite_runtime::StartError),
 }
 
+/// Reason why a changed configuration cannot be put into force.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApplyError {
+    /// The filter of the log is wrong.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The limits cannot be enforced.
+    #[error(transparent)]
+    Limits(#[from] LimitsError),
+}
+
 impl ServerState {
     /// Opens the keyspace and loads the functions of this configuration.
     ///
@@ -178,10 +189,17 @@ impl ServerState {
     /// # Errors
     ///
     /// If one of its values cannot be used; then nothing has changed.
-    pub(crate) fn apply(&self, config: Config, users: Option<Users>) -> Result<(), LogError> {
+    pub(crate) fn apply(&self, config: Config, users: Option<Users>) -> Result<(), ApplyError> {
         let before = self.live.current();
+        let limits = config::runtime::server_limits(&config)?;
+        if let Some(functions) = &self.functions {
+            functions.check_limits(&limits)?;
+        }
         if config.server.log != before.server.log {
             log::set_filter(&config.server.log)?;
+        }
+        if let Some(functions) = &self.functions {
+            functions.set_limits(limits)?;
         }
         if let Some(users) = users {
             self.users.replace(users);

@@ -25,6 +25,7 @@ mod hot_reload;
 mod javascript;
 mod languages;
 mod lifecycle;
+mod live_limits;
 mod missing_commands;
 mod monitoring;
 mod multi;

@@ -8,6 +8,7 @@ mod host_calls;
 mod isolation;
 mod load;
 mod preinit;
+mod registry;
 mod rewind;
 mod sharing;
 mod steps;
@@ -18,6 +19,7 @@ criterion_group!(
     benches,
     compile::bench,
     load::bench,
+    registry::bench,
     bundle::bench,
     call::bench,
     preinit::bench,

@@ -1,5 +1,6 @@
 //! Provides the verified artifact of a source: from the cache, or compiled once and put into it.
 
+pub(crate) mod cache_size;
 pub mod compile_worker;
 mod from_bundle;
 pub(crate) mod signed_bundle;
@@ -61,11 +62,17 @@ pub(crate) struct ProvidedArtifact {
 }
 
 impl ProvidedArtifact {
-    /// Returns true if providing this from `source` may have added to the cache.
+    /// Returns the most bytes that providing this from `source` may have added to the cache.
     #[must_use]
-    pub(crate) const fn may_have_grown(&self, source: &Source<'_>) -> bool {
+    pub(crate) fn bytes_added(&self, source: &Source<'_>) -> u64 {
+        /// More than a manifest has.
+        const MANIFEST_BYTES: u64 = 16 << 10;
         // A bundle's source is cached even if its artifact was there already.
-        !self.from_cache || matches!(source, Source::Bundle(_))
+        if self.from_cache && !matches!(source, Source::Bundle(_)) {
+            return 0;
+        }
+        let manifest = self.artifact.manifest();
+        manifest.source_len + manifest.artifact_len + MANIFEST_BYTES
     }
 }
 

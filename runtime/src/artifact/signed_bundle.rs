@@ -28,7 +28,7 @@ pub(crate) struct BundleTerms<'a> {
     /// Permissions of a bundle that names none.
     pub(crate) permissions: &'a Permissions,
     /// Limits that a bundle does not name.
-    pub(crate) limits: &'a Limits,
+    pub(crate) limits: Limits,
     /// Isolation of a bundle that names none.
     pub(crate) isolation: Isolation,
 }
@@ -283,7 +283,7 @@ impl RequestedGrant {
         wider.extend(privilege_diff::of_limits(
             limits,
             &self.limits,
-            terms.limits,
+            &terms.limits,
         ));
         wider.extend(privilege_diff::of_isolation(
             isolation.unwrap_or(terms.isolation),

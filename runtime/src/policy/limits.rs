@@ -151,7 +151,8 @@ macro_rules! limits {
 
 limits! {
     /// Linear memory of one instance. A 32-bit memory has at most 4 GiB.
-    max_memory: ByteSize => memory_bytes_max: u64 = 16 << 20, generous 1 << 30, at_most 4 << 30;
+    max_memory: ByteSize => memory_bytes_max: u64 = 16 << 20, generous 1 << 30,
+        at_most Self::MEMORY_BYTES_END;
     /// Wall-clock time of one call. It is checked at the end of each slice of the meter, so a call may take a slice longer.
     max_time: HumanDuration => time_max: Duration = Duration::from_secs(5),
         generous Duration::from_secs(300),
@@ -278,6 +279,9 @@ fn higher<T: PartialOrd + Display>(
 }
 
 impl Limits {
+    /// The largest memory that a module of 32 bits can have.
+    pub(crate) const MEMORY_BYTES_END: u64 = 4 << 30;
+
     /// The most table elements that any function may have, and the most that the compiler accepts:
     /// the space for an instance's tables is reserved beforehand.
     pub const TABLE_ELEMENTS_END: u64 = TABLE_ELEMENTS_MAX as u64;
@@ -289,7 +293,7 @@ impl Limits {
     #[must_use]
     pub fn unbounded() -> Self {
         Self {
-            memory_bytes_max: 4 << 30,
+            memory_bytes_max: Self::MEMORY_BYTES_END,
             time_max: Duration::MAX,
             fuel_max: u64::MAX,
             reply_bytes_max: u64::MAX,
@@ -415,6 +419,16 @@ pub enum LimitsError {
         asked: ByteSize,
         /// The stack of every call.
         engine: ByteSize,
+    },
+    /// A server that runs asks for larger tables than its engine has space for.
+    #[error(
+        "limits: max_table_elements cannot be raised to {asked} while the server runs: at its start it reserved space for {reserved}; set it in the configuration file and restart"
+    )]
+    TablesReserved {
+        /// The most elements that were asked for.
+        asked: u64,
+        /// The most elements that the engine has space for.
+        reserved: u64,
     },
     /// A server asks for another stack than artifacts are compiled for.
     #[error("limits: max_stack is fixed at {engine}, not {asked}; leave it out")]

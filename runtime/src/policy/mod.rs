@@ -8,4 +8,5 @@ pub mod network;
 pub mod permissions;
 pub mod privilege_diff;
 pub mod quantity;
+pub mod server_limits;
 pub mod strict_json;

@@ -152,7 +152,7 @@ impl<K: Keyspace> Runtime<K> {
             |record| self.0.load_record_at_once(record),
             move |record| inner.load_record(record),
         );
-        let time_max = self.0.options.limits.time_max;
+        let time_max = self.0.limits.read().defaults.time_max;
         let time_max = request
             .timeout
             .map_or(time_max, |asked| asked.min(time_max));

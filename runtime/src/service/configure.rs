@@ -1,11 +1,12 @@
-//! Changes a function's own configuration while it serves calls.
+//! Changes a function's own configuration, and the server's limits, while calls are served.
 
 use std::sync::Arc;
 
 use super::Runtime;
 use crate::error::CallError;
 use crate::policy::function_config::FunctionConfig;
-use crate::service::registered_function::RegisteredFunction;
+use crate::policy::limits::LimitsError;
+use crate::policy::server_limits::ServerLimits;
 use ferrite_protocol::keyspace::Keyspace;
 
 impl<K: Keyspace> Runtime<K> {
@@ -37,10 +38,7 @@ impl<K: Keyspace> Runtime<K> {
             let changed = inner.change(|names, _| match names.get_mut(name) {
                 Some(current) if Arc::ptr_eq(current, &before) => {
                     *current = Arc::new(match function {
-                        Some(function) => {
-                            let stats = Arc::clone(before.stats());
-                            RegisteredFunction::ready(record, stats, function)
-                        }
+                        Some(function) => inner.entry(record, Some(&before), function),
                         None => before.with_record(record),
                     });
                     Ok(true)
@@ -53,5 +51,50 @@ impl<K: Keyspace> Runtime<K> {
                 return Ok(config);
             }
         }
+    }
+
+    /// Returns the server's limits in force.
+    #[must_use]
+    pub fn limits(&self) -> ServerLimits {
+        *self.0.limits.read()
+    }
+
+    /// Checks that [`Runtime::set_limits`] can put these limits into force.
+    ///
+    /// # Errors
+    ///
+    /// The engine has no space for tables that are so large.
+    pub fn check_limits(&self, limits: &ServerLimits) -> Result<(), LimitsError> {
+        limits.check_tables(self.0.options.engine.table_elements_max)
+    }
+
+    /// Puts other limits into force, for every load and every call from now on. Running calls finish
+    /// with the limits they began with.
+    ///
+    /// Functions whose limits change by that are loaded again by their next call. One that asks for more
+    /// than the new limits allow cannot be called until they allow it again.
+    ///
+    /// # Errors
+    ///
+    /// The engine has no space for tables that are so large; then nothing has changed.
+    pub fn set_limits(&self, limits: ServerLimits) -> Result<(), LimitsError> {
+        self.check_limits(&limits)?;
+        let inner = &*self.0;
+        // Records stay as they are, so nothing is written.
+        inner.registry.change(|names| {
+            *inner.limits.write() = limits;
+            for registered in names.values_mut() {
+                let asked = &registered.record().limits;
+                let as_before = registered
+                    .function()
+                    .zip(limits.of(asked).ok())
+                    .is_some_and(|(function, limits)| function.spec().limits == limits);
+                if !as_before {
+                    // Also one that is being loaded, perhaps with the limits from before.
+                    *registered = Arc::new(registered.without_code());
+                }
+            }
+            Ok(())
+        })
     }
 }

@@ -11,7 +11,6 @@ use crate::artifact::source::Source;
 use crate::artifact::{Depth, ProvidedArtifact};
 use crate::error::{CallError, Code, Quoted};
 use crate::executor::function::Function;
-use crate::metrics::function_stats::FunctionStats;
 use crate::policy::files::directory::Directory;
 use crate::policy::function_config::FunctionConfig;
 use crate::policy::function_spec::{FunctionSpec, Isolation};
@@ -20,7 +19,6 @@ use crate::policy::permissions::{AccessPolicy, Permissions};
 use crate::registry::record::{FunctionName, Record};
 use crate::registry::rollback_guard;
 use crate::service::call_target::HeldFunction;
-use crate::service::registered_function::RegisteredFunction;
 use ferrite_protocol::keyspace::Keyspace;
 
 /// A request to load a function.
@@ -92,39 +90,35 @@ impl<K: Keyspace> Runtime<K> {
             request.config.get_or_insert_with(kept);
         }
         let source = request.take_source();
+        let request_name = request.name.clone();
         let (mut record, unpacked) = inner.read_request(request, &source)?;
         // Report wrong options before anything is compiled.
         let spec = inner.spec(&record)?;
         let arriving = inner.arriving.read();
         let provided = inner.provide(&source, unpacked, Depth::of(&spec.limits))?;
-        let grown = provided.may_have_grown(&source);
+        let added = provided.bytes_added(&source);
         let function = inner.start(&provided, spec)?;
         record.digest = function.digest();
         let digest = record.digest;
         inner.change(|names, sequences| {
             rollback_guard::note(sequences, &record)?;
-            let name = record.name.as_bytes();
-            let stats = match names.get(name) {
+            let before = match names.get(request_name.as_bytes()) {
                 Some(_) if !replace => return Err(CallError::exists(record.name.as_str())),
-                // The stats belong to the name.
-                Some(before) => Arc::clone(before.stats()),
+                Some(before) => Some(Arc::clone(before)),
                 None if names.len() >= inner.options.functions_max => {
                     return Err(CallError::limit(format!(
                         "there are {} functions, which is the limit; unload some",
                         names.len()
                     )));
                 }
-                None => Arc::new(FunctionStats::default()),
+                None => None,
             };
-            let name = name.into();
-            names.insert(
-                name,
-                Arc::new(RegisteredFunction::ready(record, stats, function)),
-            );
+            let entry = Arc::new(inner.entry(record, before.as_deref(), function));
+            names.insert(request_name.as_bytes(), entry);
             Ok(())
         })?;
         drop(arriving);
-        inner.evict(grown);
+        inner.evict(added);
         Ok(digest)
     }
 
@@ -226,7 +220,7 @@ impl<K: Keyspace> Inner<K> {
             replace: _,
             restored,
         } = request;
-        let terms = self.options.bundle_terms();
+        let terms = self.bundle_terms();
         let unpacked = self.unpack(source, &name, restored)?;
         let (permissions, limits, isolation) = match &unpacked {
             Some(unpacked) => RequestedGrant::of(unpacked.manifest(), &terms)?.narrowed(
@@ -274,7 +268,7 @@ impl<K: Keyspace> Inner<K> {
         name: &FunctionName,
         restored: bool,
     ) -> Result<Option<Unpacked<'a>>, CallError> {
-        let terms = self.options.bundle_terms();
+        let terms = self.bundle_terms();
         let unpacked = match source {
             Source::Bundle(bundle) => {
                 signed_bundle::open(bundle, name.as_bytes(), restored, &terms)?
@@ -379,8 +373,9 @@ impl<K: Keyspace> Inner<K> {
         }
         let directories = self.directories(&permissions.allow_filesystem)?;
         let limits = self
-            .options
-            .limits_of(limits)
+            .limits
+            .read()
+            .of(limits)
             .map_err(|error| CallError::invalid(error.to_string()))?;
         Ok(FunctionSpec {
             name: name.as_str().into(),

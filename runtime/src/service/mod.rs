@@ -20,23 +20,28 @@ pub(crate) mod triggers;
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ferrite_cache::{Cache, Digest};
 use parking_lot::{Mutex, RwLock};
 
 use crate::artifact::ArtifactProvider;
+use crate::artifact::cache_size::CacheSize;
+use crate::artifact::signed_bundle::BundleTerms;
 use crate::automation::outbox::table::Outbox;
 use crate::automation::schedule::table::Schedules;
 use crate::automation::trigger::table::Triggers;
 use crate::error::{CallError, Code};
+use crate::executor::function::Function;
 use crate::executor::{Executor, ExecutorError};
 use crate::metrics::compile_stats::CompileStats;
 use crate::policy::files::directory::Directory;
 use crate::policy::files::table::check_kernel;
 use crate::policy::permissions::{AccessPolicy, PermissionsError};
+use crate::policy::server_limits::ServerLimits;
 use crate::registry::file::{Change, RegistryContents, RegistryFile, RegistryFileError};
-use crate::registry::rollback_guard::Sequences;
+use crate::registry::record::Record;
+use crate::registry::rollback_guard::{ChangedSequences, Sequences};
 use crate::registry::table::{Names, Registry};
 use crate::service::background_calls::BackgroundCalls;
 use crate::service::options::RuntimeOptions;
@@ -45,9 +50,6 @@ use ferrite_protocol::error_chain::ErrorChain;
 use ferrite_protocol::keyspace::Keyspace;
 
 pub use crate::service::load::LoadRequest;
-
-/// Interval of checking the size of a cache into which this process has put nothing.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// Reason why a runtime does not start.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +86,8 @@ struct Inner<K: Keyspace> {
     file: Option<RegistryFile>,
     /// Changed only together with the registry.
     sequences: Mutex<Sequences>,
+    /// Changed only together with the registry, whose loaded functions have limits according to these.
+    limits: RwLock<ServerLimits>,
     background_calls: BackgroundCalls,
     schedules: Arc<Schedules>,
     triggers: Arc<Triggers>,
@@ -91,8 +95,7 @@ struct Inner<K: Keyspace> {
     /// Locked shared from an artifact's arrival until its function is registered, and exclusively to
     /// evict, so that no artifact is evicted that is about to be pinned.
     arriving: RwLock<()>,
-    /// Time of the last check of the cache's size, unless the cache has grown since.
-    looked: Mutex<Option<Instant>>,
+    cache_size: Mutex<CacheSize>,
     options: RuntimeOptions,
 }
 
@@ -124,8 +127,8 @@ impl<K: Keyspace> Runtime<K> {
             None => RegistryContents::default(),
         };
         for record in functions {
-            let name = record.name.as_bytes().into();
-            names.insert(name, Arc::new(RegisteredFunction::lazy(record)));
+            let registered = Arc::new(RegisteredFunction::lazy(record));
+            names.insert(registered.record().name.as_bytes(), Arc::clone(&registered));
         }
         let outbox = (options.outbox && keyspace.keeps_records())
             .then(|| Arc::new(Outbox::new(options.network.limits.outbox_max)));
@@ -141,12 +144,16 @@ impl<K: Keyspace> Runtime<K> {
             registry: Registry::new(names),
             file,
             sequences: Mutex::new(sequences),
+            limits: RwLock::new(ServerLimits {
+                defaults: options.limits,
+                most: options.limits_max,
+            }),
             background_calls: BackgroundCalls::new(options.background),
             schedules: Arc::default(),
             triggers: Arc::default(),
             outbox,
             arriving: RwLock::default(),
-            looked: Mutex::default(),
+            cache_size: Mutex::default(),
             options,
         }));
         runtime.load_schedules();
@@ -155,7 +162,7 @@ impl<K: Keyspace> Runtime<K> {
         Ok(runtime)
     }
 
-    /// Returns the options.
+    /// Returns the options of the start.
     #[must_use]
     pub fn options(&self) -> &RuntimeOptions {
         &self.0.options
@@ -210,71 +217,98 @@ impl<K: Keyspace> Runtime<K> {
 fn difference<'a, K: Keyspace>(
     before: &'a Names<RegisteredFunction<K>>,
     after: &'a Names<RegisteredFunction<K>>,
-    sequences_before: &Sequences,
     sequences: &'a Sequences,
 ) -> Change<'a> {
-    let mut change = Change::default();
-    for (name, one) in after {
-        if before
-            .get(name)
-            .is_none_or(|other| !Arc::ptr_eq(one, other))
-        {
-            change.put.push(one.record());
-        }
+    Change {
+        put: after.put_since(before).map(|one| one.record()).collect(),
+        remove: after
+            .gone_since(before)
+            .map(|one| &one.record().name)
+            .collect(),
+        sequences: sequences.iter().map(|(name, &last)| (name, last)).collect(),
     }
-    let gone = before.iter().filter(|(name, _)| !after.contains_key(*name));
-    change
-        .remove
-        .extend(gone.map(|(_, one)| &one.record().name));
-    for (name, &last) in sequences {
-        if sequences_before.get(name) != Some(&last) {
-            change.sequences.insert(name, last);
-        }
-    }
-    change
 }
 
 impl<K: Keyspace> Inner<K> {
+    /// Returns what signed bundles are checked against now.
+    fn bundle_terms(&self) -> BundleTerms<'_> {
+        self.options.bundle_terms(self.limits.read().defaults)
+    }
+
+    /// Makes an entry of a function that has been loaded, in place of the one `before`. Call it while the
+    /// registry is changed: if the server's limits have changed since the load, the first use loads the
+    /// function again.
+    fn entry(
+        &self,
+        record: Record,
+        before: Option<&RegisteredFunction<K>>,
+        function: Arc<Function<K>>,
+    ) -> RegisteredFunction<K> {
+        let limits = self.limits.read().of(&record.limits);
+        let up_to_date = limits.is_ok_and(|limits| limits == function.spec().limits);
+        // The counters belong to the name.
+        let entry = match before {
+            Some(before) => before.accepted(record),
+            None => RegisteredFunction::lazy(record),
+        };
+        match up_to_date {
+            true => entry.with_code(function),
+            false => entry,
+        }
+    }
+
     /// Changes the registry in memory and on disk, or in neither.
     fn change<R>(
         &self,
-        change: impl FnOnce(&mut Names<RegisteredFunction<K>>, &mut Sequences) -> Result<R, CallError>,
+        change: impl FnOnce(
+            &mut Names<RegisteredFunction<K>>,
+            &mut ChangedSequences<'_>,
+        ) -> Result<R, CallError>,
     ) -> Result<R, CallError> {
         self.registry.change(|names| {
-            let mut current = self.sequences.lock();
-            let mut sequences = current.clone();
-            let result = change(names, &mut sequences)?;
+            let mut sequences = self.sequences.lock();
+            let mut changed = ChangedSequences::new(&sequences);
+            let result = change(names, &mut changed)?;
+            let changed = changed.into_changes();
+            let replaced: Vec<_> = changed
+                .iter()
+                .map(|(name, &last)| (name, sequences.insert(name.clone(), last)))
+                .collect();
             let before = self.registry.snapshot();
-            let change = difference(&before, names, &current, &sequences);
+            let change = difference(&before, names, &changed);
             if let Some(file) = &self.file
                 && !change.is_empty()
             {
                 let records = names.values().map(|one| one.record());
-                file.write(&change, records, &sequences).map_err(|error| {
+                let written = file.write(&change, names.len(), records, &sequences);
+                written.map_err(|error| {
+                    for (name, before) in replaced {
+                        match before {
+                            Some(last) => sequences.insert(name.clone(), last),
+                            None => sequences.remove(name),
+                        };
+                    }
                     CallError::new(
                         Code::Store,
                         format!("nothing was changed: {}", ErrorChain(&error)),
                     )
                 })?;
             }
-            *current = sequences;
             Ok(result)
         })
     }
 
     /// Evicts from the cache if it is too large, except the code of registered functions. Measuring
-    /// the cache reads the metadata of all its files, so this is skipped unless it has `grown`, or the
-    /// last check is a minute old, because other processes may have added files.
-    fn evict(&self, grown: bool) {
+    /// the cache reads the metadata of all its files, so this is skipped while it is known to have room
+    /// for the `added` bytes.
+    fn evict(&self, added: u64) {
         let Some(cache) = self.artifacts.cache() else {
             return;
         };
         {
-            let mut looked = self.looked.lock();
-            if grown {
-                *looked = None;
-            }
-            if looked.is_some_and(|at| at.elapsed() < LOOK_EVERY) {
+            let mut size = self.cache_size.lock();
+            size.add(added);
+            if !size.may_exceed(cache.size_bytes_max(), Instant::now()) {
                 return;
             }
         }
@@ -282,11 +316,16 @@ impl<K: Keyspace> Inner<K> {
         let Some(_alone) = self.arriving.try_write() else {
             return;
         };
-        *self.looked.lock() = Some(Instant::now());
         let names = self.registry.snapshot();
         let pinned: HashSet<Digest> = names.values().map(|one| one.record().digest).collect();
-        if let Err(error) = cache.evict(&pinned) {
-            tracing::warn!(error = %ErrorChain(&error), "no room was made in the cache");
+        match cache.evict(&pinned) {
+            Ok(evicted) => {
+                let mut size = self.cache_size.lock();
+                size.measured(evicted.left_bytes, Instant::now());
+            }
+            Err(error) => {
+                tracing::warn!(error = %ErrorChain(&error), "no room was made in the cache");
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::artifact::trust::TrustOptions;
 use crate::instance::engine::EngineOptions;
 use crate::policy::files::directory::Directory;
 use crate::policy::function_spec::Isolation;
-use crate::policy::limits::{LimitSettings, Limits, LimitsError};
+use crate::policy::limits::Limits;
 use crate::policy::network::options::NetworkOptions;
 use crate::policy::permissions::Permissions;
 use crate::scheduling::pool::PoolOptions;
@@ -23,9 +23,11 @@ use crate::service::background_calls::BackgroundOptions;
 pub struct RuntimeOptions {
     /// Address space of the engine.
     pub engine: EngineOptions,
-    /// The limits of functions that give none.
+    /// The limits of functions that give none, at the start; see [`Runtime::limits`].
+    ///
+    /// [`Runtime::limits`]: crate::Runtime::limits
     pub limits: Limits,
-    /// The most that a function may ask for.
+    /// The most that a function may ask for, at the start.
     pub limits_max: Limits,
     /// The permissions of functions that are loaded without any.
     pub permissions: Permissions,
@@ -86,8 +88,8 @@ impl Default for RuntimeOptions {
 }
 
 impl RuntimeOptions {
-    /// Returns what signed bundles are checked against.
-    pub(crate) fn bundle_terms(&self) -> BundleTerms<'_> {
+    /// Returns what signed bundles are checked against while these are the default limits.
+    pub(crate) fn bundle_terms(&self, limits: Limits) -> BundleTerms<'_> {
         BundleTerms {
             trust: &self.trust,
             bounds: BundleLimits {
@@ -95,7 +97,7 @@ impl RuntimeOptions {
                 artifact_bytes_max: self.worker.artifact_bytes_max,
             },
             permissions: &self.permissions,
-            limits: &self.limits,
+            limits,
             isolation: self.isolation,
         }
     }
@@ -103,23 +105,14 @@ impl RuntimeOptions {
 
 impl RuntimeOptions {
     /// Sets the default limits and the most that a function may ask for, and lets the engine reserve
-    /// as much.
+    /// as much. Memory is reserved for the largest there is, which takes no more address space.
     #[must_use]
     pub fn with_limits(mut self, limits: Limits, limits_max: Limits) -> Self {
-        self.engine.memory_bytes_max = limits_max.memory_bytes_max;
+        self.engine.memory_bytes_max = Limits::MEMORY_BYTES_END;
         self.engine.table_elements_max =
             usize::try_from(limits_max.table_elements_max).unwrap_or(usize::MAX);
         self.limits = limits;
         self.limits_max = limits_max;
         self
-    }
-
-    /// Returns the limits of a function that asks for `settings`.
-    ///
-    /// # Errors
-    ///
-    /// A setting that is too small, or more than a function may ask for.
-    pub fn limits_of(&self, settings: &LimitSettings) -> Result<Limits, LimitsError> {
-        self.limits.for_function(settings, &self.limits_max)
     }
 }

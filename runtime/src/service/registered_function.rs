@@ -1,13 +1,18 @@
 //! A function in the registry: its record, its stats, and its code once loaded.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use crate::error::CallError;
 use crate::executor::function::Function;
 use crate::metrics::function_stats::FunctionStats;
 use crate::registry::record::Record;
+use crate::scheduling::cancellation::{CallId, RunningCall};
+use crate::scheduling::pool::PoolUsage;
 use crate::service::once_loader::OnceLoader;
 use ferrite_protocol::keyspace::Keyspace;
+
+/// The code of a function, which is loaded at its first use.
+type Code<K> = OnceLoader<Arc<Function<K>>>;
 
 /// A function in the registry.
 ///
@@ -15,26 +20,14 @@ use ferrite_protocol::keyspace::Keyspace;
 pub struct RegisteredFunction<K: Keyspace> {
     record: Arc<Record>,
     stats: Arc<FunctionStats>,
-    function: Arc<OnceLoader<Arc<Function<K>>>>,
+    code: Arc<Code<K>>,
+    /// Code from before changes, which lives while calls run on it.
+    earlier: Vec<Weak<Code<K>>>,
     /// The reason why it is never run, if there is one.
     refusal: Option<CallError>,
 }
 
 impl<K: Keyspace> RegisteredFunction<K> {
-    /// Creates a function with its code.
-    pub(crate) fn ready(
-        record: Record,
-        stats: Arc<FunctionStats>,
-        function: Arc<Function<K>>,
-    ) -> Self {
-        Self {
-            record: Arc::new(record),
-            stats,
-            function: Arc::new(OnceLoader::loaded(function)),
-            refusal: None,
-        }
-    }
-
     /// Creates a function whose code is loaded at its first use.
     pub(crate) fn lazy(record: Record) -> Self {
         Self::arrived(record, None)
@@ -46,18 +39,46 @@ impl<K: Keyspace> RegisteredFunction<K> {
             refusal,
             record: Arc::new(record),
             stats: Arc::default(),
-            function: Arc::new(OnceLoader::empty()),
+            code: Arc::new(OnceLoader::empty()),
+            earlier: Vec::new(),
         }
     }
 
-    /// Returns a function with another record, whose code is loaded at its first use.
-    pub(crate) fn with_record(&self, record: Record) -> Self {
+    /// Returns this function with its code.
+    pub(crate) fn with_code(self, function: Arc<Function<K>>) -> Self {
+        Self {
+            code: Arc::new(OnceLoader::loaded(function)),
+            ..self
+        }
+    }
+
+    /// Returns a function with another record in place of this one. It keeps the counters, and its code
+    /// is loaded at its first use.
+    pub(crate) fn with_record(&self, record: impl Into<Arc<Record>>) -> Self {
+        let earlier = self.earlier.iter().filter(|code| code.strong_count() > 0);
         Self {
             refusal: self.refusal.clone(),
-            record: Arc::new(record),
+            record: record.into(),
             stats: Arc::clone(&self.stats),
-            function: Arc::new(OnceLoader::empty()),
+            code: Arc::new(OnceLoader::empty()),
+            earlier: earlier
+                .cloned()
+                .chain([Arc::downgrade(&self.code)])
+                .collect(),
         }
+    }
+
+    /// As [`RegisteredFunction::with_record`], for a record that is accepted here.
+    pub(crate) fn accepted(&self, record: Record) -> Self {
+        Self {
+            refusal: None,
+            ..self.with_record(record)
+        }
+    }
+
+    /// Returns this function without its code, which is loaded at its first use.
+    pub(crate) fn without_code(&self) -> Self {
+        self.with_record(Arc::clone(&self.record))
     }
 
     /// Returns true if it is never run here.
@@ -81,12 +102,57 @@ impl<K: Keyspace> RegisteredFunction<K> {
     #[must_use]
     #[inline]
     pub fn function(&self) -> Option<&Arc<Function<K>>> {
-        self.function.get()
+        self.code.get()
+    }
+
+    /// Returns the calls that run, also those that began on code from before a change.
+    #[must_use]
+    pub fn running(&self) -> Vec<RunningCall> {
+        self.in_use()
+            .flat_map(|function| function.running())
+            .collect()
+    }
+
+    /// Returns the usage of its pool, and of those from before a change on which calls still run.
+    #[must_use]
+    pub fn usage(&self) -> PoolUsage {
+        let mut sum = PoolUsage::default();
+        for function in self.in_use() {
+            let PoolUsage {
+                running,
+                waiting,
+                idle,
+                started,
+            } = function.usage();
+            sum.running += running;
+            sum.waiting += waiting;
+            sum.idle += idle;
+            sum.started = sum.started.wrapping_add(started);
+        }
+        sum
+    }
+
+    /// Kills all calls, waiting ones included. Returns the number of running ones.
+    pub fn kill_all(&self) -> usize {
+        self.in_use().map(|function| function.kill_all()).sum()
+    }
+
+    /// Kills one call. Returns true if it was running.
+    pub fn kill(&self, id: CallId) -> bool {
+        self.in_use().any(|function| function.kill(id))
+    }
+
+    /// The code on which calls may run.
+    fn in_use(&self) -> impl Iterator<Item = Arc<Function<K>>> {
+        let earlier = self.earlier.iter().filter_map(Weak::upgrade);
+        earlier
+            .chain([Arc::clone(&self.code)])
+            .filter_map(|code| code.get().cloned())
     }
 
     /// Makes the next use load the code at once, even after a recent failure.
     pub(crate) fn retry_now(&self) {
-        self.function.retry_now();
+        self.code.retry_now();
     }
 
     /// Returns its code; loads it by `at_once` or else by `fetch` if necessary; see [`OnceLoader`].
@@ -106,6 +172,6 @@ impl<K: Keyspace> RegisteredFunction<K> {
         let record = Arc::clone(&self.record);
         let stats = Arc::clone(&self.stats);
         let fetch = move || fetch(&record).inspect_err(|error| stats.record_error(error, None));
-        self.function.wait(|| at_once(&self.record), fetch).await
+        self.code.wait(|| at_once(&self.record), fetch).await
     }
 }

@@ -11,7 +11,6 @@ use crate::artifact::source::Source;
 use crate::error::CallError;
 use crate::registry::record::Record;
 use crate::registry::rollback_guard;
-use crate::service::registered_function::RegisteredFunction;
 use ferrite_protocol::keyspace::Keyspace;
 
 impl<K: Keyspace> Runtime<K> {
@@ -29,7 +28,7 @@ impl<K: Keyspace> Runtime<K> {
         file: Option<&str>,
     ) -> Result<Digest, CallError> {
         let inner = &*self.0;
-        let terms = inner.options.bundle_terms();
+        let terms = inner.bundle_terms();
         let first = self.function(name)?;
         let arriving = inner.arriving.read();
         let unpacked = inner.unpack(source, &first.record().name, false)?;
@@ -46,7 +45,7 @@ impl<K: Keyspace> Runtime<K> {
         };
         let depth = Depth::of(&inner.spec(&wanted)?.limits);
         let mut provided = inner.provide(source, unpacked, depth)?;
-        let mut grown = provided.may_have_grown(source);
+        let mut added = provided.bytes_added(source);
         loop {
             let before = self.function(name)?;
             let mut record = before.record().clone();
@@ -66,7 +65,7 @@ impl<K: Keyspace> Runtime<K> {
                     }
                     None => inner.artifacts.provide(source, depth)?,
                 };
-                grown |= provided.may_have_grown(source);
+                added += provided.bytes_added(source);
             }
             let function = inner.start(&provided, spec)?;
             record.digest = function.digest();
@@ -75,8 +74,7 @@ impl<K: Keyspace> Runtime<K> {
             let changed = inner.change(|names, sequences| match names.get_mut(name) {
                 Some(current) if Arc::ptr_eq(current, &before) => {
                     rollback_guard::note(sequences, &record)?;
-                    let stats = Arc::clone(before.stats());
-                    *current = Arc::new(RegisteredFunction::ready(record, stats, function));
+                    *current = Arc::new(inner.entry(record, Some(&before), function));
                     Ok(true)
                 }
                 // Another client changed the function meanwhile, perhaps its permissions.
@@ -84,7 +82,7 @@ impl<K: Keyspace> Runtime<K> {
             })?;
             if changed {
                 drop(arriving);
-                inner.evict(grown);
+                inner.evict(added);
                 return Ok(digest);
             }
         }

@@ -26,13 +26,13 @@ impl<K: Keyspace> Runtime<K> {
             if known.is_some_and(|known| *known.record() == record) {
                 return Ok(());
             }
-            let arrived = self.0.arrived(record);
+            let arrived = Arc::new(self.0.arrived(record));
             let record = arrived.record();
             // What is refused says nothing that counts.
             if !arrived.is_refused() {
                 rollback_guard::note(sequences, record)?;
             }
-            names.insert(record.name.as_bytes().into(), Arc::new(arrived));
+            names.insert(record.name.as_bytes(), Arc::clone(&arrived));
             Ok(())
         })
     }
@@ -68,7 +68,8 @@ impl<K: Keyspace> Runtime<K> {
                 if !registered.is_refused() {
                     rollback_guard::raise(sequences, registered.record());
                 }
-                names.insert(registered.record().name.as_bytes().into(), registered);
+                let name = Arc::clone(&registered);
+                names.insert(name.record().name.as_bytes(), registered);
             }
             Ok(())
         })?;
@@ -86,9 +87,7 @@ impl<K: Keyspace> Runtime<K> {
             .and_then(|release| release.signed.as_ref());
         // One that cannot be verified would take the place of one that can.
         if let Some(signed) = signed
-            && signed
-                .verify(&self.0.options.bundle_terms().trust.trust)
-                .is_ok()
+            && signed.verify(&self.0.bundle_terms().trust.trust).is_ok()
         {
             self.0.artifacts.keep_release(&record.digest, signed);
         }
@@ -98,7 +97,7 @@ impl<K: Keyspace> Runtime<K> {
 impl<K: Keyspace> Inner<K> {
     /// Makes a function of another server's record.
     fn arrived(&self, record: Record) -> RegisteredFunction<K> {
-        let terms = self.options.bundle_terms();
+        let terms = self.bundle_terms();
         let refusal = terms
             .trust
             .require_signed

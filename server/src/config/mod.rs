@@ -194,9 +194,7 @@ impl Config {
         if self.pool.max_instances == 0 || self.pool.total_instances == 0 {
             return conflict("wasm.pool.max_instances and total_instances must be 1 or more");
         }
-        runtime::limits(&self.limits)
-            .and_then(|limits| runtime::limits_max(&limits, &self.limits_max))
-            .map_err(|error| ConfigError::Conflict(error.to_string()))?;
+        runtime::server_limits(self).map_err(|error| ConfigError::Conflict(error.to_string()))?;
         runtime::network::read(self).map_err(|error| ConfigError::Conflict(error.to_string()))?;
         runtime::trust::read(self).map_err(|error| ConfigError::Conflict(error.to_string()))?;
         Ok(())

@@ -25,12 +25,12 @@ impl FunctionTotals {
         let mut sum = Self::default();
         for registered in runtime.functions() {
             sum.functions += 1;
+            let usage = registered.usage();
+            sum.running += usage.running;
+            sum.waiting += usage.waiting;
+            sum.idle += usage.idle;
             if let Some(function) = registered.function() {
-                let usage = function.usage();
                 sum.ready += 1;
-                sum.running += usage.running;
-                sum.waiting += usage.waiting;
-                sum.idle += usage.idle;
                 sum.idle_memory_bytes += function.idle_memory_bytes();
             }
             let stats = registered.stats().snapshot();

@@ -306,10 +306,7 @@ fn functions(runtime: &Functions, page: &mut Page) {
     let called: Vec<FunctionSample> = registered
         .iter()
         .map(|function| {
-            let usage = function
-                .function()
-                .map(|function| function.usage())
-                .unwrap_or_default();
+            let usage = function.usage();
             let memory = function
                 .function()
                 .map(|function| function.idle_memory_bytes());

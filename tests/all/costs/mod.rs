@@ -2,4 +2,5 @@
 
 mod edits;
 mod memory;
+mod registry;
 mod turns;

@@ -140,10 +140,7 @@ fn try_begin(
     let time_max = match call.timeout {
         Some(timeout) => timeout,
         None => {
-            let limits = module
-                .runtime
-                .options()
-                .limits_of(&function.record().limits);
+            let limits = module.runtime.limits().of(&function.record().limits);
             let limits = limits.map_err(|error| format!("INVALID {error}"))?;
             // Both entries have the function's time.
             let parts = if call.reduce.is_some() { 2 } else { 1 };

@@ -65,9 +65,7 @@ impl Kill<'_> {
         if let Ok(registered) = runtime.function(self.0)
             && filter.allows(self.0)
         {
-            let running = registered
-                .function()
-                .map_or(0, |function| function.kill_all());
+            let running = registered.kill_all();
             let pending = runtime.background_calls().kill_all(self.0);
             // A running background call was counted with the others, and so was the part of a call on
             // all nodes that runs on this one.
@@ -81,10 +79,7 @@ impl Kill<'_> {
             || text.parse().is_ok_and(|number| {
                 let id = CallId::from_number(number);
                 let mut functions = runtime.functions().into_iter();
-                functions.any(|one| {
-                    filter.allows(one.record().name.as_bytes())
-                        && one.function().is_some_and(|function| function.kill(id))
-                })
+                functions.any(|one| filter.allows(one.record().name.as_bytes()) && one.kill(id))
             });
         if killed {
             reply.int(1);

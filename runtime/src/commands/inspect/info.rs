@@ -73,7 +73,7 @@ impl Info<'_> {
         );
         fields.text("permissions", record.permissions.to_json());
         // Show the limits in force, not the requested ones.
-        match runtime.options().limits_of(&record.limits) {
+        match runtime.limits().of(&record.limits) {
             Ok(limits) => fields.text("limits", limits.to_json()),
             Err(error) => fields.text("limits", error.to_string()),
         }
@@ -99,8 +99,11 @@ impl Info<'_> {
                     reply.bulk(entry.name.as_bytes());
                 }
             });
+        }
+        let running = registered.running();
+        // Calls may still run on code from before a change.
+        if function.is_some() || !running.is_empty() {
             let now = Moment::now();
-            let running = function.running();
             fields.with("running_calls", |reply| {
                 reply.array(running.len());
                 for call in running {
@@ -110,7 +113,9 @@ impl Info<'_> {
                     fields.finish(reply);
                 }
             });
-            let usage = function.usage();
+        }
+        if let Some(function) = function {
+            let usage = registered.usage();
             fields.count("running", usage.running as u64);
             fields.count("waiting", usage.waiting as u64);
             fields.count("idle_instances", usage.idle as u64);

@@ -54,12 +54,12 @@ impl Stats {
                     .find(|(known, _)| *known == code);
                 *sum += found.map_or(0, |(_, count)| *count);
             }
+            let usage = one.usage();
+            running += usage.running as u64;
+            waiting += usage.waiting as u64;
+            idle += usage.idle as u64;
             if let Some(function) = one.function() {
-                let usage = function.usage();
                 loaded += 1;
-                running += usage.running as u64;
-                waiting += usage.waiting as u64;
-                idle += usage.idle as u64;
                 idle_bytes += function.idle_memory_bytes();
             }
         }

@@ -152,6 +152,7 @@ fn set(
         return Err(format!("{} is given twice", key.path()));
     }
     let state = context.state;
+    let _alone = state.live.lock_changes();
     let before = state.live.current();
     let config = before.with(&changes).map_err(|error| error.to_string())?;
     let (old, new) = (&before.server, &config.server);

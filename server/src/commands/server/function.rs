@@ -370,7 +370,7 @@ fn stats(context: &mut RequestContext<'_>, runtime: &Functions) {
     let longest = functions
         .iter()
         .filter_map(|registered| {
-            let running = registered.function()?.running();
+            let running = registered.running();
             let since = running.iter().map(|call| now.since(call.since)).max()?;
             Some((registered.record().name.as_str().to_owned(), since))
         })

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use crate::config::error::ConfigError;
 use crate::config::origin::Origin;
@@ -18,7 +18,7 @@ use crate::config::setting::Raw;
 use crate::config::{Config, file, sections};
 
 /// The keys that can change while the server runs.
-const CHANGEABLE: [&str; 14] = [
+const CHANGEABLE: [&str; 31] = [
     "server.users",
     "server.password",
     "server.max_connections",
@@ -33,6 +33,24 @@ const CHANGEABLE: [&str; 14] = [
     "wasm.audit",
     "wasm.slow_call",
     "wasm.slow_calls_kept",
+    "wasm.limits.max_memory",
+    "wasm.limits.max_time",
+    "wasm.limits.max_fuel",
+    // Has one possible value, and the error says so.
+    "wasm.limits.max_stack",
+    "wasm.limits.max_stack_depth",
+    "wasm.limits.max_reply",
+    "wasm.limits.max_writes",
+    "wasm.limits.max_table_elements",
+    "wasm.limits.max_log",
+    "wasm.limits.max.max_memory",
+    "wasm.limits.max.max_time",
+    "wasm.limits.max.max_fuel",
+    "wasm.limits.max.max_stack_depth",
+    "wasm.limits.max.max_reply",
+    "wasm.limits.max.max_writes",
+    "wasm.limits.max.max_table_elements",
+    "wasm.limits.max.max_log",
 ];
 
 /// The settings in force. Those that connections read often can be read without a lock.
@@ -47,6 +65,8 @@ pub(crate) struct LiveConfig {
     shutdown_timeout_millis: AtomicU64,
     slow_call_micros: AtomicU64,
     tcp_port: AtomicU16,
+    /// Locked while a changed configuration is made of the current one and put into force.
+    changing: Mutex<()>,
     /// Paths of the keys that were changed while the server runs.
     changed: Mutex<BTreeSet<String>>,
 }
@@ -64,6 +84,7 @@ impl LiveConfig {
             shutdown_timeout_millis: AtomicU64::default(),
             slow_call_micros: AtomicU64::default(),
             tcp_port: AtomicU16::default(),
+            changing: Mutex::default(),
             changed: Mutex::default(),
         };
         live.set(config);
@@ -73,6 +94,12 @@ impl LiveConfig {
     /// Returns the whole configuration in force.
     pub(crate) fn current(&self) -> Arc<Config> {
         Arc::clone(&self.current.read())
+    }
+
+    /// Lets one change after the other be made: hold it from reading the configuration until the new
+    /// one is set.
+    pub(crate) fn lock_changes(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock()
     }
 
     /// Puts a configuration into force, which [`Config::with`] has made of the current one.

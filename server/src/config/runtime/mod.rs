@@ -3,13 +3,13 @@
 pub(crate) mod network;
 pub(crate) mod trust;
 
-use ferrite_runtime::RuntimeOptions;
 use ferrite_runtime::artifact::compile_worker::WorkerOptions;
 use ferrite_runtime::artifact::source::SourceOptions;
 use ferrite_runtime::instance::engine::EngineOptions;
 use ferrite_runtime::policy::limits::{LimitSettings, Limits, LimitsError};
 use ferrite_runtime::scheduling::pool::PoolOptions;
 use ferrite_runtime::service::background_calls::BackgroundOptions;
+use ferrite_runtime::{RuntimeOptions, ServerLimits};
 
 use crate::config::{Config, WasmBackground, WasmLimits, WasmLimitsMax, WasmPool};
 
@@ -19,8 +19,7 @@ use crate::config::{Config, WasmBackground, WasmLimits, WasmLimitsMax, WasmPool}
 ///
 /// If a limit cannot be enforced.
 pub(crate) fn options(config: &Config) -> Result<RuntimeOptions, LimitsError> {
-    let limits = limits(&config.limits)?;
-    let limits_max = limits_max(&limits, &config.limits_max)?;
+    let ServerLimits { defaults, most } = server_limits(config)?;
     let wasm = &config.wasm;
     let options = RuntimeOptions {
         engine: EngineOptions {
@@ -53,11 +52,22 @@ pub(crate) fn options(config: &Config) -> Result<RuntimeOptions, LimitsError> {
         registry: wasm.registry.as_ref().map(|path| config.below_dir(path)),
         ..RuntimeOptions::default()
     };
-    Ok(options.with_limits(limits, limits_max))
+    Ok(options.with_limits(defaults, most))
+}
+
+/// Returns the limits of functions.
+///
+/// # Errors
+///
+/// If a limit cannot be enforced, or a default is higher than the most.
+pub(crate) fn server_limits(config: &Config) -> Result<ServerLimits, LimitsError> {
+    let defaults = limits(&config.limits)?;
+    let most = limits_max(&defaults, &config.limits_max)?;
+    Ok(ServerLimits { defaults, most })
 }
 
 /// Returns the most that a function may ask for, where `limits` are the defaults.
-pub(super) fn limits_max(limits: &Limits, most: &WasmLimitsMax) -> Result<Limits, LimitsError> {
+fn limits_max(limits: &Limits, most: &WasmLimitsMax) -> Result<Limits, LimitsError> {
     let WasmLimitsMax {
         max_memory,
         max_time,
@@ -82,7 +92,7 @@ pub(super) fn limits_max(limits: &Limits, most: &WasmLimitsMax) -> Result<Limits
 }
 
 /// Returns the limits of a call, if all can be enforced.
-pub(super) fn limits(limits: &WasmLimits) -> Result<Limits, LimitsError> {
+fn limits(limits: &WasmLimits) -> Result<Limits, LimitsError> {
     let WasmLimits {
         max_memory,
         max_time,

@@ -107,6 +107,7 @@ fn read_line(line: &str, table: &CommandTable) -> Result<User, String> {
 
 /// Reads the users again, from the configuration file and the file of users.
 pub(super) fn load(state: &ServerState, table: &CommandTable) -> Result<(), UsersFileError> {
+    let _alone = state.live.lock_changes();
     let current = state.live.current();
     let config = match &current.file {
         Some(path) => current.with_users_of(path)?,

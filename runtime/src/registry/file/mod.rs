@@ -13,33 +13,28 @@
 //! Version 1 was one object, `{"version": 1, "functions": [RECORD, …], "sequences": {…}}`, without
 //! sums. It is read, and the first change replaces it.
 
-use std::collections::BTreeMap;
+mod error;
+mod format;
+
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use ferrite_cache::Digest;
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 
-use crate::registry::record::{FunctionName, Record};
+use crate::registry::record::Record;
 use crate::registry::rollback_guard::Sequences;
 
-/// The format's version; a file of a later one is not touched.
-const VERSION: u32 = 2;
-
-/// The version without sums, which is read only.
-const VERSION_WITHOUT_SUMS: u32 = 1;
+pub use error::RegistryFileError;
+pub(crate) use format::{Change, RegistryContents};
+use format::{FormatError, Tail};
 
 /// Largest file read, in bytes; room for some hundred thousand functions.
 const FILE_BYTES_MAX: u64 = 256 << 20;
 
 /// Lines that a file may have beside two for each function.
 const SPARE_LINES: usize = 1000;
-
-/// Hex digits of a sum.
-const SUM_DIGITS: usize = 16;
 
 /// The file that keeps the registry.
 #[derive(Debug)]
@@ -54,110 +49,7 @@ pub(crate) struct RegistryFile {
 struct End {
     /// Device and inode: another program may have put another file in its place.
     identity: (u64, u64),
-    bytes: u64,
-    lines: usize,
-    /// The last line's.
-    sum: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ContentsWithoutSums {
-    /// Looked at before anything else; see [`Version`].
-    #[serde(rename = "version")]
-    _version: u32,
-    functions: Vec<Record>,
-    #[serde(default)]
-    sequences: Sequences,
-}
-
-/// The first line.
-#[derive(Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-struct Header {
-    version: u32,
-    lines: usize,
-}
-
-/// A change of the registry.
-#[derive(Debug, Default, Serialize)]
-pub(crate) struct Change<'a> {
-    /// Functions that are new, or other than before.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) put: Vec<&'a Record>,
-    /// Functions that are gone.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) remove: Vec<&'a FunctionName>,
-    /// Sequence numbers that have changed.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) sequences: BTreeMap<&'a FunctionName, u64>,
-}
-
-impl Change<'_> {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.put.is_empty() && self.remove.is_empty() && self.sequences.is_empty()
-    }
-}
-
-/// A change as it is read.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ReadChange {
-    #[serde(default)]
-    put: Vec<Record>,
-    #[serde(default)]
-    remove: Vec<FunctionName>,
-    #[serde(default)]
-    sequences: Sequences,
-}
-
-/// The contents of the registry.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct RegistryContents {
-    /// Every function.
-    pub functions: Vec<Record>,
-    /// The highest sequence number loaded of each function that came in a signed bundle.
-    pub sequences: Sequences,
-}
-
-/// The one field that every version has.
-#[derive(Deserialize)]
-struct Version {
-    version: u32,
-}
-
-/// Reason why the registry cannot be read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum RegistryFileError {
-    /// The file system reports an error.
-    #[error("the registry {} cannot be {action}: {problem}", .path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The action that failed, as a participle.
-        action: &'static str,
-        /// The file system's error.
-        problem: io::Error,
-    },
-    /// The file is damaged, or not a registry.
-    #[error(
-        "the registry {} is damaged: {problem}; repair it, or move it away and load the functions again",
-        .path.display()
-    )]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// The problem.
-        problem: Box<str>,
-    },
-    /// The file is of another version.
-    #[error("the registry {} has version {found}, this program reads versions up to {VERSION}", .path.display())]
-    Version {
-        /// The file.
-        path: PathBuf,
-        /// Its version.
-        found: u32,
-    },
+    tail: Tail,
 }
 
 impl RegistryFile {
@@ -188,109 +80,33 @@ impl RegistryFile {
         if text.len() as u64 > FILE_BYTES_MAX {
             return Err(self.damaged("it is far too large"));
         }
-        let first = text.split(|byte| *byte == b'\n').next().unwrap_or(&[]);
-        let header = parts(first).and_then(|(content, _)| {
-            let header: Header = serde_json::from_slice(&content).ok()?;
-            (header.version == VERSION).then_some(header)
-        });
-        match header {
-            Some(header) => self.read_lines(&text, &header, &metadata),
-            None => self.read_without_sums(&text),
-        }
-    }
-
-    fn read_lines(
-        &self,
-        text: &[u8],
-        header: &Header,
-        metadata: &Metadata,
-    ) -> Result<RegistryContents, RegistryFileError> {
-        let mut functions = BTreeMap::new();
-        let mut sequences = Sequences::new();
-        let (mut lines, mut bytes, mut sum) = (0, 0, String::new());
-        let mut rest = text;
-        while let Some(len) = rest.iter().position(|byte| *byte == b'\n') {
-            let number = lines + 1;
-            let wrong = |problem: &str| self.damaged(&format!("line {number}: {problem}"));
-            let (content, found) = parts(&rest[..len]).ok_or_else(|| wrong("it has no sum"))?;
-            if found != sum_of(&sum, &content) {
-                return Err(wrong("its sum is wrong"));
-            }
-            if lines > 0 {
-                let ReadChange {
-                    put,
-                    remove,
-                    sequences: raised,
-                } = serde_json::from_slice(&content).map_err(|error| wrong(&error.to_string()))?;
-                for name in remove {
-                    functions.remove(&name);
-                }
-                for record in put {
-                    functions.insert(record.name.clone(), record);
-                }
-                sequences.extend(raised);
-            }
-            sum = found;
-            lines = number;
-            bytes += len as u64 + 1;
-            rest = &rest[len + 1..];
-        }
-        if lines < header.lines {
-            let (lines, whole) = (lines, header.lines);
-            return Err(self.damaged(&format!("it ends after {lines} of {whole} lines")));
-        }
-        // A change that was cut off is replaced together with the file.
-        if rest.is_empty() {
-            *self.end.lock() = Some(End {
-                identity: identity(metadata),
-                bytes,
-                lines,
-                sum,
-            });
-        }
-        Ok(RegistryContents {
-            functions: functions.into_values().collect(),
-            sequences,
-        })
-    }
-
-    fn read_without_sums(&self, text: &[u8]) -> Result<RegistryContents, RegistryFileError> {
-        let damaged = |error: serde_json::Error| self.damaged(&error.to_string());
-        let Version { version } = serde_json::from_slice(text).map_err(damaged)?;
-        if version != VERSION_WITHOUT_SUMS {
-            return Err(RegistryFileError::Version {
+        let (contents, tail) = format::read(&text).map_err(|error| match error {
+            FormatError::Damaged(problem) => self.damaged(&problem),
+            FormatError::Version(found) => RegistryFileError::Version {
                 path: self.path.clone(),
-                found: version,
-            });
-        }
-        let ContentsWithoutSums {
-            functions,
-            sequences,
-            ..
-        } = serde_json::from_slice(text).map_err(damaged)?;
-        let mut names: Vec<_> = functions.iter().map(|record| &record.name).collect();
-        names.sort();
-        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(self.damaged(&format!("function {} is in it twice", twice[0])));
-        }
-        Ok(RegistryContents {
-            functions,
-            sequences,
-        })
+                found,
+            },
+        })?;
+        *self.end.lock() = tail.map(|tail| End {
+            identity: identity(&metadata),
+            tail,
+        });
+        Ok(contents)
     }
 
-    /// Writes a change, after which the registry has these records and sequences. A crash leaves the
-    /// contents before or after it.
+    /// Writes a change, after which the registry has this number of functions, with these records, and
+    /// these sequences. A crash leaves the contents before or after it.
     pub(crate) fn write<'a>(
         &self,
         change: &Change<'_>,
-        records: impl ExactSizeIterator<Item = &'a Record>,
+        functions: usize,
+        records: impl Iterator<Item = &'a Record>,
         sequences: &Sequences,
     ) -> Result<(), RegistryFileError> {
         let mut end = self.end.lock();
         // Stays away after a failure, because then nobody knows what the file has.
         if let Some(before) = end.take()
-            && before.lines < 2 * records.len() + SPARE_LINES
+            && before.tail.lines < 2 * functions + SPARE_LINES
             && let Some(after) = self
                 .append(&before, change)
                 .map_err(|error| self.io("written", error))?
@@ -310,60 +126,32 @@ impl RegistryFile {
             Err(error) => return Err(error),
         };
         let metadata = file.metadata()?;
-        if identity(&metadata) != before.identity || metadata.len() != before.bytes {
+        if identity(&metadata) != before.identity || metadata.len() != before.tail.bytes {
             return Ok(None);
         }
         let mut text = Vec::new();
-        let sum = push_line(&mut text, &before.sum, change)?;
+        let tail = before.tail.push(&mut text, change)?;
         let written = file
-            .write_all_at(&text, before.bytes)
+            .write_all_at(&text, before.tail.bytes)
             .and_then(|()| file.sync_data());
         if let Err(error) = written {
             // Nothing was changed, so a start must not find the line.
-            let _ = file.set_len(before.bytes);
+            let _ = file.set_len(before.tail.bytes);
             return Err(error);
         }
-        Ok(Some(End {
-            identity: before.identity,
-            bytes: before.bytes + text.len() as u64,
-            lines: before.lines + 1,
-            sum,
-        }))
+        let identity = before.identity;
+        Ok(Some(End { identity, tail }))
     }
 
     /// Replaces the file. A crash leaves the old file or the new one.
     fn write_whole<'a>(
         &self,
-        records: impl ExactSizeIterator<Item = &'a Record>,
+        records: impl Iterator<Item = &'a Record>,
         sequences: &Sequences,
     ) -> Result<End, RegistryFileError> {
-        let mut functions: Vec<&Record> = records.collect();
-        functions.sort_by(|one, other| one.name.cmp(&other.name));
-        let lines = 1 + functions.len() + usize::from(!sequences.is_empty());
-        let compose = || {
-            let mut text = Vec::new();
-            let header = Header {
-                version: VERSION,
-                lines,
-            };
-            let mut sum = push_line(&mut text, "", &header)?;
-            for record in functions {
-                let change = Change {
-                    put: vec![record],
-                    ..Change::default()
-                };
-                sum = push_line(&mut text, &sum, &change)?;
-            }
-            if !sequences.is_empty() {
-                let change = Change {
-                    sequences: sequences.iter().map(|(name, &last)| (name, last)).collect(),
-                    ..Change::default()
-                };
-                sum = push_line(&mut text, &sum, &change)?;
-            }
-            Ok((text, sum))
-        };
-        let (text, sum) = compose().map_err(|error: io::Error| self.io("written", error))?;
+        let mut text = Vec::new();
+        let tail = format::write_whole(&mut text, records, sequences)
+            .map_err(|error| self.io("written", error))?;
         let temporary = self.temporary();
         let result = self.replace(&temporary, &text);
         if result.is_err() {
@@ -373,9 +161,7 @@ impl RegistryFile {
         let metadata = result.map_err(|error| self.io("written", error))?;
         Ok(End {
             identity: identity(&metadata),
-            bytes: text.len() as u64,
-            lines,
-            sum,
+            tail,
         })
     }
 
@@ -428,32 +214,6 @@ fn identity(metadata: &Metadata) -> (u64, u64) {
     (metadata.dev(), metadata.ino())
 }
 
-/// Appends a line with its sum, which it returns.
-fn push_line(text: &mut Vec<u8>, sum_before: &str, content: &impl Serialize) -> io::Result<String> {
-    let content = serde_json::to_vec(content)?;
-    let sum = sum_of(sum_before, &content);
-    // An object always ends with a brace; the sum becomes its last field.
-    let open = content.strip_suffix(b"}").unwrap_or(&content);
-    text.extend_from_slice(open);
-    text.extend_from_slice(format!(",\"sum\":\"{sum}\"}}\n").as_bytes());
-    Ok(sum)
-}
-
-/// Splits a line into its content without the sum, and the sum.
-fn parts(line: &[u8]) -> Option<(Vec<u8>, String)> {
-    let line = line.strip_suffix(b"\"}")?;
-    let (rest, sum) = line.split_at_checked(line.len().checked_sub(SUM_DIGITS)?)?;
-    let open = rest.strip_suffix(b",\"sum\":\"")?;
-    Some(([open, b"}"].concat(), String::from_utf8(sum.to_vec()).ok()?))
-}
-
-/// The sum of a line, which depends on all lines before.
-fn sum_of(sum_before: &str, content: &[u8]) -> String {
-    let digest = Digest::of(&[sum_before.as_bytes(), content].concat()).to_string();
-    let (_, hex) = digest.split_once(':').unwrap_or(("", &digest));
-    hex[..SUM_DIGITS].to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
@@ -491,7 +251,7 @@ mod tests {
             put: records.last().copied().into_iter().collect(),
             ..Change::default()
         };
-        file.write(&change, records.iter().copied(), &none())
+        file.write(&change, records.len(), records.iter().copied(), &none())
     }
 
     fn names(file: &RegistryFile) -> Vec<String> {
@@ -511,7 +271,7 @@ mod tests {
                 sequences: [(&name, last)].into(),
                 ..Change::default()
             };
-            file.write(&change, [].into_iter(), &sequences)?;
+            file.write(&change, 0, [].into_iter(), &sequences)?;
             assert_eq!(file.read()?.sequences, sequences);
         }
         Ok(())
@@ -535,10 +295,34 @@ mod tests {
             remove: vec![&b.name],
             ..Change::default()
         };
-        file.write(&change, [&a].into_iter(), &none())?;
+        file.write(&change, 1, [&a].into_iter(), &none())?;
         assert_eq!(file.read()?.functions, [a]);
         let left: Vec<_> = std::fs::read_dir(folder.path())?.collect();
         assert_eq!(left.len(), 1, "no temporary file stays");
+        Ok(())
+    }
+
+    /// Every byte that goes to the disk is in the file, or in one that took its place.
+    #[test]
+    fn a_change_writes_as_much_however_many_functions_there_are()
+    -> Result<(), Box<dyn std::error::Error>> {
+        let written = |functions: usize| {
+            let folder = tempfile::tempdir()?;
+            let path = folder.path().join("functions.json");
+            let file = RegistryFile::new(&path);
+            let records: Vec<_> = (0..=functions)
+                .map(|number| record(&format!("function:{number:05}")))
+                .collect();
+            let references: Vec<&Record> = records.iter().collect();
+            put(&file, &references[..functions])?;
+            let before = std::fs::metadata(&path)?;
+            put(&file, &references)?;
+            let after = std::fs::metadata(&path)?;
+            assert_eq!(super::identity(&after), super::identity(&before));
+            assert_eq!(file.read()?.functions, records);
+            Ok::<u64, Box<dyn std::error::Error>>(after.len() - before.len())
+        };
+        assert_eq!(written(1)?, written(10_000)?);
         Ok(())
     }
 
@@ -629,7 +413,7 @@ mod tests {
             remove: vec![&gone.name],
             ..Change::default()
         };
-        file.write(&change, [&record("a")].into_iter(), &sequences)?;
+        file.write(&change, 1, [&record("a")].into_iter(), &sequences)?;
         assert!(std::fs::read_to_string(&path)?.starts_with("{\"version\":2,"));
         assert_eq!(names(&file), ["a"]);
         assert_eq!(file.read()?.sequences, sequences);
