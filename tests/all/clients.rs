@@ -69,7 +69,7 @@ fn redigo() {
     };
     let sources = [
         "/usr/share/gocode".into(),
-        target_dir().join("debian/root/usr/share/gocode"),
+        target_dir().join("debian/root").join("usr/share/gocode"),
     ];
     let library = "src/github.com/gomodule/redigo";
     let Some(sources) = sources.iter().find(|path| path.join(library).is_dir()) else {
