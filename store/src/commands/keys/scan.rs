@@ -80,7 +80,7 @@ pub(crate) fn slice<V: View>(
 }
 
 /// Returns the keys of a listing that may be shown, and the next cursor, where another engine lists them;
-/// `None` where they have to be gone through by [`slice`].
+/// `None` where they have to be gone through by [`slice()`].
 ///
 /// Keys that the transaction itself has written come with the last ones.
 pub(crate) fn listed<V: View>(
