@@ -34,6 +34,7 @@
 //! #             rewind: Rewind::Refused { reason: "it is an example".to_owned() },
 //! #             meter: None,
 //! #             stack_depth: None,
+//! #             automation: ferrite_cache::Automation::default(),
 //! #         },
 //! #         compile_micros: 0,
 //! #         signed_by: None,
@@ -65,6 +66,7 @@
 )))]
 compile_error!("Ferrite WASM runs on Linux on x86-64 and aarch64, and on macOS on aarch64");
 
+mod automation;
 pub mod bundle;
 mod depth;
 mod digest;
@@ -78,6 +80,10 @@ mod profile;
 mod rewind;
 pub mod worker_protocol;
 
+pub use automation::{
+    AUTOMATION_BYTES_MAX, AUTOMATION_SECTION, Automation, AutomationError, DECLARATIONS_MAX,
+    DeclaredSchedule, DeclaredTime, DeclaredTrigger,
+};
 pub use depth::{
     CodeOffsetMap, CodeOffsetMapWriter, DEPTH_REMAINING_EXPORT, DEPTH_START_EXPORT, DepthPlan,
 };

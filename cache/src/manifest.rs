@@ -23,7 +23,7 @@ use crate::profile::Profile;
 pub(crate) const MANIFEST_BYTES_MAX: usize = 1 << 20;
 
 const MAGIC: &[u8; 8] = b"FERRMETA";
-const FORMAT_VERSION: u32 = 4;
+const FORMAT_VERSION: u32 = 5;
 const HEADER_LEN: usize = 16;
 const CHECKSUM_LEN: usize = 32;
 const BODY_BYTES_MAX: usize = MANIFEST_BYTES_MAX - HEADER_LEN - CHECKSUM_LEN;
@@ -172,6 +172,7 @@ pub enum ManifestError {
 #[cfg(test)]
 mod tests {
     use super::{FORMAT_VERSION, MAGIC, MANIFEST_BYTES_MAX, Manifest, ManifestError};
+    use crate::automation::Automation;
     use crate::depth::{CodeOffsetMap, DepthPlan};
     use crate::digest::Digest;
     use crate::key_id::KeyId;
@@ -237,6 +238,10 @@ mod tests {
                     start: true,
                     moves: CodeOffsetMap::default(),
                 }),
+                automation: Automation::read(
+                    b"on run KEYS a* EVENTS set\nevery run 5m\ncron run @daily KEYS k ARGS a",
+                )
+                .expect("declarations"),
             },
             compile_micros: 1_234,
             signed_by: Some(KeyId::from_le_bytes(*b"the key!")),

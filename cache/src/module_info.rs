@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::automation::Automation;
 use crate::depth::DepthPlan;
 use crate::meter::MeterPlan;
 use crate::rewind::Rewind;
@@ -40,6 +41,9 @@ pub struct ModuleInfo {
     /// Additions to count the call depth; `None` if the module was compiled without counting.
     #[serde(default)]
     pub stack_depth: Option<DepthPlan>,
+    /// Triggers and schedules that the module declares.
+    #[serde(default)]
+    pub automation: Automation,
 }
 
 /// An imported function. A module can import nothing else.

@@ -99,6 +99,7 @@ fn manifest() -> BundleManifest {
             },
             meter: None,
             stack_depth: None,
+            automation: ferrite_cache::Automation::default(),
         },
         source: member(SOURCE),
         artifacts: profiles()

@@ -15,6 +15,7 @@ use crate::meter::{self, MeterError, Metered};
 use crate::preinit::{self, Preinit, PreinitChoice, Preinitialised};
 use crate::targets::{self, TargetError};
 use crate::text::{self, TextError};
+use crate::validate::automation::{self, DeclarationError};
 use crate::validate::{self, ValidateError};
 
 /// Compiles sources for one profile. Several threads may use it at once.
@@ -71,6 +72,7 @@ impl Compiler {
         let wasm = text::to_wasm(source, &self.bounds)?;
         let flat = flatten::flatten(&wasm, &self.bounds)?;
         let (module, rewritten) = validate::validate_and_rewrite(&flat, &self.bounds)?;
+        let declared = automation::read(&wasm, &module.entries)?;
         let Preinitialised {
             wasm: other,
             mut preinit,
@@ -91,6 +93,7 @@ impl Compiler {
                 },
             );
         let (mut module, mut compiled) = other.unwrap_or((module, rewritten));
+        module.automation = declared;
         if self.profile.counts_stack_depth() {
             let Instrumented { wasm, plan } = depth::instrument(&compiled, &module)?;
             module.stack_depth = Some(plan);
@@ -130,7 +133,9 @@ impl Compiler {
 /// The source is refused.
 pub fn describe(source: &[u8], bounds: &SourceLimits) -> Result<ModuleInfo, CompileError> {
     let flat = flatten::flatten(source, bounds)?;
-    Ok(validate::validate(&flat, bounds)?)
+    let mut module = validate::validate(&flat, bounds)?;
+    module.automation = automation::read(source, &module.entries)?;
+    Ok(module)
 }
 
 /// A source was not compiled.
@@ -146,6 +151,9 @@ pub enum CompileError {
     /// The module is refused.
     #[error(transparent)]
     Validate(#[from] ValidateError),
+    /// The triggers and schedules that the module declares are refused.
+    #[error(transparent)]
+    Declaration(#[from] DeclarationError),
     /// The profile belongs to another build.
     #[error(transparent)]
     Profile(#[from] ProfileError),
@@ -181,6 +189,7 @@ impl CompileError {
             Self::Text(TextError::JavaScript(error)) => error.code(),
             Self::Text(_) | Self::Validate(_) => "INVALID",
             Self::Flatten(error) => error.code(),
+            Self::Declaration(error) => error.code(),
             Self::Depth(error) => error.code(),
             Self::Meter(error) => error.code(),
             Self::Profile(_) | Self::Target(_) | Self::Manifest(_) | Self::Backend { .. } => {
@@ -196,7 +205,8 @@ impl CompileError {
             Self::Text(error) => error.offset(),
             Self::Flatten(error) => error.offset(),
             Self::Validate(error) => error.offset(),
-            Self::Profile(_)
+            Self::Declaration(_)
+            | Self::Profile(_)
             | Self::Target(_)
             | Self::Depth(_)
             | Self::Meter(_)

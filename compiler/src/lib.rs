@@ -50,4 +50,5 @@ pub use limits::SourceLimits;
 pub use preinit::{Preinit, PreinitChoice};
 pub use targets::{BaselineInfo, TargetError, TargetInfo, targets};
 pub use text::{TextError, to_wasm};
+pub use validate::automation::DeclarationError;
 pub use validate::{ValidateError, problems, validate};

@@ -306,6 +306,7 @@ fn functions(config: &Config, store: &Store) -> Result<Functions, StartError> {
         trust: config::runtime::trust::read(config)?,
         // The commits of calls on another engine's data are made there.
         outbox: !config.upstream.is_set(),
+        automation: !config.upstream.is_set(),
         yield_now: Some(|| Box::pin(tokio::task::yield_now())),
         ..config::runtime::options(config)?
     };

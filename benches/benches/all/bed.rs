@@ -74,6 +74,7 @@ impl Bed {
             config: None,
             replace: true,
             restored: false,
+            declarations: None,
         };
         self.runtime
             .load(request)

@@ -71,6 +71,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
                     config: None,
                     replace: true,
                     restored: false,
+                    declarations: None,
                 };
                 bed.runtime.load(request).expect("it is signed");
                 bed.call("f", &[], &[b"1"], &mut reply);

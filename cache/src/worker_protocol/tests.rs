@@ -57,6 +57,7 @@ fn compiled() -> CompileResponse {
                 },
                 meter: None,
                 stack_depth: None,
+                automation: crate::automation::Automation::default(),
             },
             compile_micros: 7,
             signed_by: None,

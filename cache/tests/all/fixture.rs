@@ -106,6 +106,7 @@ impl Example {
                 },
                 meter: None,
                 stack_depth: None,
+                automation: ferrite_cache::Automation::default(),
             },
             compile_micros: 3,
             signed_by: None,

@@ -1,5 +1,6 @@
 //! Checks if a module may be compiled, and describes it.
 
+pub(crate) mod automation;
 mod entries;
 mod error;
 mod file_format;

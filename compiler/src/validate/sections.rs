@@ -311,6 +311,7 @@ impl<'a> Sections<'a> {
             rewind,
             meter: None,
             stack_depth: None,
+            automation: ferrite_cache::Automation::default(),
             name: self.name,
         }
     }

@@ -64,6 +64,24 @@ impl Glob {
     }
 }
 
+impl Glob {
+    /// Returns true if certainly no key matches both patterns, because they begin with different bytes.
+    ///
+    /// Returns false for others, even if they have no key in common.
+    #[must_use]
+    pub fn is_apart_from(&self, other: &Self) -> bool {
+        let (own, other) = (literal_start(&self.pattern), literal_start(&other.pattern));
+        own.iter().zip(other).any(|(one, another)| one != another)
+    }
+}
+
+/// Returns the bytes before the first special one.
+fn literal_start(pattern: &[u8]) -> &[u8] {
+    let special = |byte: &u8| b"*?[\\".contains(byte);
+    let end = pattern.iter().position(special);
+    &pattern[..end.unwrap_or(pattern.len())]
+}
+
 fn parts(pattern: &[u8]) -> Vec<Part> {
     let mut parts = Vec::new();
     let mut at = 0;
@@ -95,6 +113,24 @@ mod tests {
 
     fn glob(pattern: &str) -> Glob {
         Glob::parse(pattern.as_bytes()).expect("a pattern")
+    }
+
+    #[test]
+    fn patterns_that_begin_differently_are_apart() {
+        for (one, other, expected) in [
+            ("user:*", "order:*", true),
+            ("user:1", "user:2*", true),
+            ("user:*", "user:*:name", false),
+            ("*", "user:*", false),
+            ("a[b]", "a[c]", false),
+            ("a\\*", "ab", false),
+            ("a", "ab", false),
+            ("?", "b", false),
+        ] {
+            let apart = glob(one).is_apart_from(&glob(other));
+            assert_eq!(apart, expected, "{one} {other}");
+            assert_eq!(glob(other).is_apart_from(&glob(one)), expected);
+        }
     }
 
     #[test]

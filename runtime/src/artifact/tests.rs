@@ -39,6 +39,7 @@ fn manifest() -> Manifest {
             },
             meter: None,
             stack_depth: None,
+            automation: ferrite_cache::Automation::default(),
         },
         compile_micros: 1,
         signed_by: None,

@@ -3,6 +3,7 @@
 
 pub(crate) mod bytes;
 pub(crate) mod clock;
+pub mod declared;
 pub mod figures;
 pub(crate) mod number;
 pub(crate) mod outbox;

@@ -44,6 +44,7 @@ pub use trigger::{AddTrigger, Triggers};
 
 use std::fmt;
 
+use crate::automation::declared::{AutomationRights, DeclarationScope};
 use crate::call::request::ReceiptOf;
 use crate::error::CallError;
 use crate::scheduling::cancellation::CallHandle;
@@ -247,6 +248,18 @@ pub struct Scope<'a> {
     pub handle: Option<&'a CallHandle>,
     /// The functions that the client's user may use.
     pub functions: FunctionFilter<'a>,
+    /// What the user may add that modules declare. A host that has no rule for it leaves it at everything.
+    pub automation: AutomationRights,
+}
+
+impl Scope<'_> {
+    /// Returns for whom a command adds what a module declares.
+    pub(crate) const fn declarations(&self) -> DeclarationScope {
+        DeclarationScope {
+            database: self.database,
+            rights: self.automation,
+        }
+    }
 }
 
 /// Work that remains after a command has written its reply.
@@ -308,7 +321,7 @@ impl<K: Keyspace> Runtime<K> {
                 done(outbox.run(self, scope, reply), start, reply)
             }
             command => {
-                self.run_filtered(command, scope.functions, reply);
+                self.run_blocking(command, scope, reply);
                 Outcome::Done(None)
             }
         }
@@ -317,20 +330,12 @@ impl<K: Keyspace> Runtime<K> {
     /// Runs a command on this thread, and writes exactly one reply.
     ///
     /// Refuses a command that calls a function or waits for a call: it needs [`Runtime::run`].
-    pub fn run_blocking(&self, command: Command<'_>, reply: &mut Encoder) {
-        self.run_filtered(command, FunctionFilter::default(), reply);
-    }
-
-    fn run_filtered(
-        &self,
-        command: Command<'_>,
-        functions: FunctionFilter<'_>,
-        reply: &mut Encoder,
-    ) {
+    pub fn run_blocking(&self, command: Command<'_>, scope: Scope<'_>, reply: &mut Encoder) {
+        let functions = scope.functions;
         let start = reply.len();
         let result = match command {
-            Command::Load(load) => load.run(self, reply),
-            Command::Reload(reload) => reload.run(self, reply),
+            Command::Load(load) => load.run(self, scope, reply),
+            Command::Reload(reload) => reload.run(self, scope, reply),
             Command::Configure(configure) => configure.run(self, reply),
             Command::Unload(unload) => unload.run(self, reply),
             Command::List(list) => list.run(self, functions, reply),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ferrite_cache::Digest;
+use ferrite_cache::{Automation, Digest};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::error::Quoted;
@@ -137,6 +137,19 @@ pub struct Record {
     /// The signed bundle that it was loaded from, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<Box<Release>>,
+    /// The triggers and schedules that its module declares, if they were added.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub automation: Option<Box<DeclaredAutomation>>,
+}
+
+/// What the module of a function declares, and the database for which it was added.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeclaredAutomation {
+    /// The database that the client had selected when it loaded the function.
+    pub database: u32,
+    /// What the module declares.
+    pub declared: Automation,
 }
 
 fn is_default(limits: &LimitSettings) -> bool {
@@ -225,6 +238,7 @@ mod tests {
             isolation: None,
             config: FunctionConfig::default(),
             release: None,
+            automation: None,
         };
         let short = serde_json::to_string(&record)?;
         assert_eq!(

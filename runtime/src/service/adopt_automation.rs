@@ -48,7 +48,7 @@ impl<K: Keyspace> Runtime<K> {
         self.send_wanted_events();
     }
 
-    fn send_wanted_events(&self) {
+    pub(super) fn send_wanted_events(&self) {
         let any = !self.0.triggers.list().is_empty();
         self.keyspace().send_events(any);
     }

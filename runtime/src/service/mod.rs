@@ -159,6 +159,7 @@ impl<K: Keyspace> Runtime<K> {
         runtime.load_schedules();
         runtime.load_outbox();
         runtime.load_triggers();
+        runtime.settle_declared();
         Ok(runtime)
     }
 

@@ -58,6 +58,8 @@ pub struct RuntimeOptions {
     ///
     /// [`Runtime::due_request`]: crate::Runtime::due_request
     pub outbox: bool,
+    /// False if the host runs no triggers and schedules, although its keyspace keeps records.
+    pub automation: bool,
     /// Lets other tasks run while a guest computes for long; without it, the guest's task wakes itself
     /// at once.
     pub yield_now: Option<YieldNow>,
@@ -82,6 +84,7 @@ impl Default for RuntimeOptions {
             directories: Vec::new(),
             network: NetworkOptions::default(),
             outbox: false,
+            automation: true,
             yield_now: None,
         }
     }

@@ -8,6 +8,7 @@ use super::Runtime;
 use crate::artifact::Depth;
 use crate::artifact::signed_bundle::RequestedGrant;
 use crate::artifact::source::Source;
+use crate::automation::declared::DeclarationScope;
 use crate::error::CallError;
 use crate::registry::record::Record;
 use crate::registry::rollback_guard;
@@ -16,7 +17,8 @@ use ferrite_protocol::keyspace::Keyspace;
 impl<K: Keyspace> Runtime<K> {
     /// Replaces the code of a function and keeps everything else. Blocks while the source is compiled.
     ///
-    /// Running calls finish on the old code; none fails because of the reload.
+    /// Running calls finish on the old code; none fails because of the reload. What the new module declares
+    /// takes the place of what the old one declared, in the same database; `scope` says for whom.
     ///
     /// # Errors
     ///
@@ -26,6 +28,7 @@ impl<K: Keyspace> Runtime<K> {
         name: &[u8],
         source: &Source<'_>,
         file: Option<&str>,
+        scope: DeclarationScope,
     ) -> Result<Digest, CallError> {
         let inner = &*self.0;
         let terms = inner.bundle_terms();
@@ -67,20 +70,32 @@ impl<K: Keyspace> Runtime<K> {
                 };
                 added += provided.bytes_added(source);
             }
+            let known = before.record().automation.as_ref();
+            let scope = DeclarationScope {
+                database: known.map_or(scope.database, |known| known.database),
+                ..scope
+            };
+            let declared = &provided.artifact.manifest().module.automation;
+            record.automation = self.check_declared(&spec, declared, scope)?;
+            let (function_name, automation) = (record.name.clone(), record.automation.clone());
             let function = inner.start(&provided, spec)?;
             record.digest = function.digest();
             record.file = file.map(Into::into);
             let digest = record.digest;
-            let changed = inner.change(|names, sequences| match names.get_mut(name) {
-                Some(current) if Arc::ptr_eq(current, &before) => {
-                    rollback_guard::note(sequences, &record)?;
-                    *current = Arc::new(inner.entry(record, Some(&before), function));
-                    Ok(true)
-                }
-                // Another client changed the function meanwhile, perhaps its permissions.
-                _ => Ok(false),
-            })?;
-            if changed {
+            let automation = automation.as_deref();
+            let changed =
+                self.change_with_declared(&function_name, automation, |names, sequences| {
+                    match names.get_mut(name) {
+                        Some(current) if Arc::ptr_eq(current, &before) => {
+                            rollback_guard::note(sequences, &record)?;
+                            *current = Arc::new(inner.entry(record, Some(&before), function));
+                            Ok(Some(()))
+                        }
+                        // Another client changed the function meanwhile, perhaps its permissions.
+                        _ => Ok(None),
+                    }
+                })?;
+            if changed.is_some() {
                 drop(arriving);
                 inner.evict(added);
                 return Ok(digest);
@@ -106,7 +121,8 @@ impl<K: Keyspace> Runtime<K> {
             if matches!(&source, Source::Wasm(wasm) if Digest::of(wasm) == *digest) {
                 return Ok(None);
             }
-            self.reload(name, &source, Some(file)).map(Some)
+            let scope = DeclarationScope::default();
+            self.reload(name, &source, Some(file), scope).map(Some)
         };
         reload().inspect_err(|error| registered.stats().record_error(error, None))
     }

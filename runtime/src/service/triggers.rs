@@ -34,7 +34,7 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 const BATCH: usize = 256;
 
 /// Changes of records, by name.
-type RecordChanges = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+pub(super) type RecordChanges = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
 impl<K: Keyspace> Runtime<K> {
     /// Reads the triggers that were kept, and the events that wait, and lets the host tell of more.

@@ -1,12 +1,13 @@
 //! The check of a request against its user's rights and rules.
 
 use ferrite_protocol::keyspace::KeyAccess;
+use ferrite_runtime::automation::declared::AutomationRights;
 use ferrite_runtime::commands::{Command, Right as FunctionRight, Spec as FunctionSpec};
 use ferrite_runtime::error::Quoted;
 use ferrite_store::DataCommand;
 
 use crate::clients::users::{User, UserCommands};
-use crate::commands::command_ref::{CommandRef, FoundCommand};
+use crate::commands::command_ref::{CommandRef, CommandTable, FoundCommand};
 use crate::commands::spec::Spec;
 use crate::config::Right;
 
@@ -182,6 +183,18 @@ pub(crate) fn check_server(
     match spec.key(argv) {
         Some(key) if !user.keys.is_all() => check_keys(user, [key].into_iter(), true, false),
         _ => Ok(()),
+    }
+}
+
+/// Returns what a user may add that modules declare: what the commands for it are allowed to do.
+pub(crate) fn automation_rights(user: &User, table: &CommandTable) -> AutomationRights {
+    let may = |name: &[u8]| {
+        let found = table.find(name);
+        found.is_some_and(|found| check(user, found, &[name, b"LIST"]).is_ok())
+    };
+    AutomationRights {
+        triggers: may(b"WASM.TRIGGER"),
+        schedules: may(b"WASM.SCHEDULE"),
     }
 }
 

@@ -2,10 +2,13 @@
 
 use std::sync::LazyLock;
 
+use ferrite_runtime::automation::declared::AutomationRights;
 use ferrite_runtime::commands::COMMANDS;
 use ferrite_store::DataCommand;
 
+use crate::clients::users::User;
 use crate::commands::command_ref::{CommandRef, CommandTable, FoundCommand};
+use crate::commands::permission;
 use crate::commands::server::acl::{UsersFileError, read_users};
 use crate::commands::spec::Spec;
 use crate::commands::{connection, pubsub, server, transactions};
@@ -23,6 +26,10 @@ static ACL: Spec = server::acl::spec(|context, argv| server::acl::run(context, a
 static CONFIG: Spec =
     server::config::spec(|context, argv| server::config::run(context, argv, &TABLE));
 
+/// `FUNCTION LOAD` asks if the user may run other commands of the table that it stands in.
+static FUNCTION: Spec =
+    server::function::spec(|context, argv| server::function::run(context, argv, &TABLE));
+
 /// The commands that the server answers itself.
 static SERVER_COMMANDS: &[&Spec] = &[
     &connection::auth::SPEC,
@@ -32,7 +39,7 @@ static SERVER_COMMANDS: &[&Spec] = &[
     &CONFIG,
     &connection::echo::SPEC,
     &connection::hello::SPEC,
-    &server::function::SPEC,
+    &FUNCTION,
     &server::info::SPEC,
     &server::latency::SPEC,
     &server::memory::SPEC,
@@ -98,6 +105,11 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 #[inline]
 pub(crate) fn find(name: &[u8]) -> Option<FoundCommand> {
     TABLE.find(name)
+}
+
+/// Returns what a user may add that modules declare.
+pub(crate) fn automation_rights(user: &User) -> AutomationRights {
+    permission::automation_rights(user, &TABLE)
 }
 
 #[cfg(test)]

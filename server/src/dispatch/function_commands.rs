@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ferrite_protocol::resp::{Encoder, Protocol};
+use ferrite_runtime::automation::declared::AutomationRights;
 use ferrite_runtime::commands::{
     BackgroundCall, Command, FunctionFilter, Measured, Outcome, Right as FunctionRight, Runs,
     Scope, Spec, with_cpu_time, write_profile,
@@ -15,6 +16,7 @@ use ferrite_upstream::Account;
 
 use crate::clients::caller::Caller;
 use crate::commands::change_log;
+use crate::commands::table::automation_rights;
 use crate::dispatch::authorize::may_run_function_command;
 use crate::dispatch::call_all;
 use crate::dispatch::call_log::{self, Unfinished};
@@ -125,6 +127,7 @@ pub(crate) async fn run(context: &mut RequestContext<'_>, spec: &'static Spec, a
             Some(_) => FunctionFilter::new(&may_use),
             None => FunctionFilter::default(),
         },
+        ..Scope::default()
     };
     let reply_start = context.reply.len();
     let shows_only = command.only_shows();
@@ -246,11 +249,19 @@ async fn run_blocking(context: &mut RequestContext<'_>, spec: &'static Spec, arg
     let caller = Caller::of(context.client);
     let protocol = context.reply.protocol();
     let words: Vec<Box<[u8]>> = argv.iter().map(|&word| word.into()).collect();
+    let scope = Scope {
+        database: context.session.store.database(),
+        automation: match context.session.user() {
+            Some(user) if !context.session.is_unrestricted() => automation_rights(user),
+            _ => AutomationRights::default(),
+        },
+        ..Scope::default()
+    };
     let task = tokio::task::spawn_blocking(move || {
         let argv: Vec<&[u8]> = words.iter().map(|word| &**word).collect();
         let mut reply = Encoder::new(protocol);
         match (spec.read(&argv), &state.functions) {
-            (Ok(command), Some(runtime)) => runtime.run_blocking(command, &mut reply),
+            (Ok(command), Some(runtime)) => runtime.run_blocking(command, scope, &mut reply),
             (Err(error), _) => reply.error_display(&error),
             // The caller has seen that functions are switched on, which does not change.
             (Ok(_), None) => {}

@@ -1,6 +1,8 @@
 //! Functions that run by themselves: by the clock, and before or after events of keys.
 
+mod declared;
 mod engines;
+mod examples;
 mod guards;
 mod schedules;
 mod triggers;
@@ -67,6 +69,33 @@ fn ok() -> Reply {
 fn define(client: &mut Client, name: &str, source: &str) {
     let reply = client.call(&["WASM.DEFINE", name, source, "PERMISSIONS", READ_WRITE]);
     assert!(reply.text().is_some(), "{name} was not defined: {reply:?}");
+}
+
+/// Returns a module in text that declares these lines.
+fn declaring(source: &str, lines: &str) -> String {
+    let mut text = String::new();
+    for letter in lines.chars() {
+        match letter {
+            '"' | '\\' => text.extend(['\\', letter]),
+            '\n' => text.push_str("\\n"),
+            letter => text.push(letter),
+        }
+    }
+    let section = format!("(module (@custom \"ferrite.automation\" \"{text}\")");
+    source.replacen("(module", &section, 1)
+}
+
+/// Returns the names of all triggers or schedules, in their order.
+fn names(client: &mut Client, command: &str) -> Vec<String> {
+    let reply = client.call(&[command, "LIST"]);
+    let list = reply.elements().expect("a list").iter();
+    let name = |one: &Reply| {
+        one.at("name")
+            .or_else(|| one.at("id"))?
+            .text()
+            .map(str::to_owned)
+    };
+    list.filter_map(name).collect()
 }
 
 /// Starts a server that keeps its data in `dir` and answers writes once they are on disk.

@@ -62,6 +62,10 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
         ]
         .map(<[u8]>::to_vec)
         .to_vec(),
+        "automation" => texts(&[
+            "on release KEYS session:* EVENTS expired\ncron rollup \"0 3 * * *\" ARGS a\n",
+            "on f KEYS \"a b\" [x-y]* EVENTS hset * BEFORE\nevery f 5m MISSED once KEYS k ARGS KEYS",
+        ]),
         "manifest" => vec![manifest()],
         _ => modules(),
     }

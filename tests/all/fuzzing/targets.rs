@@ -1,9 +1,9 @@
 //! The fuzz targets, one function for each reader of foreign bytes. None may panic, and accepted
 //! input must read back as the same.
 
-use ferrite_cache::Manifest;
 use ferrite_cache::bundle::{BundleLimits, BundleManifest, UncheckedBundle};
 use ferrite_cache::worker_protocol::{ResponseLimits, read_request, read_response};
+use ferrite_cache::{Automation, Manifest};
 use ferrite_compiler::SourceLimits;
 use ferrite_compiler::rewrite::rewrite;
 use ferrite_protocol::glob::{Glob, Matcher, matches};
@@ -17,7 +17,7 @@ use ferrite_runtime::policy::permissions::{Access, AccessPolicy, Permissions};
 type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub(crate) const TARGETS: [Target; 10] = [
+pub(crate) const TARGETS: [Target; 11] = [
     ("request", request),
     ("command", command),
     ("reply", reply),
@@ -28,6 +28,7 @@ pub(crate) const TARGETS: [Target; 10] = [
     ("module", module),
     ("glob", glob),
     ("manifest", manifest),
+    ("automation", automation),
 ];
 
 /// Bytes from a connection: scanned whole and byte by byte, with the same result.
@@ -260,4 +261,14 @@ pub(crate) fn manifest(bytes: &[u8]) {
         let written = manifest.encode();
         assert!(written.is_ok_and(|written| written == bytes));
     }
+}
+
+/// What a module declares: it reads back from the lines that show it, and a host refuses it or not.
+pub(crate) fn automation(bytes: &[u8]) {
+    let Ok(automation) = Automation::read(bytes) else {
+        return;
+    };
+    let lines: String = automation.lines().map(|line| line + "\n").collect();
+    assert_eq!(Automation::read(lines.as_bytes()), Ok(automation.clone()));
+    let _ = ferrite_runtime::automation::declared::check(&automation);
 }

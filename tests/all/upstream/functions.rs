@@ -113,3 +113,24 @@ fn names(list: &Reply) -> BTreeSet<String> {
     let names = items.iter().filter_map(|one| one.at("name")?.text());
     names.map(str::to_owned).collect()
 }
+
+/// In front of an engine there are no triggers, so a module that declares some is refused.
+#[test]
+fn a_module_that_declares_triggers_is_refused() {
+    on_each(|kind| {
+        let engine = engine(kind);
+        let server = before(&engine).start();
+        let mut client = server.client();
+        let source = r#"(module
+          (@custom "ferrite.automation" "on run KEYS a EVENTS set")
+          (func (export "run")))"#;
+        let reply = client.call(&["WASM.DEFINE", "f", source]);
+        let error = reply.error().unwrap_or_default();
+        assert!(
+            error.starts_with(
+                "INVALID the module declares 'on run KEYS a EVENTS set': this server has no"
+            ),
+            "{reply:?}"
+        );
+    });
+}

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ferrite_protocol::resp::{Encoder, Protocol};
-use ferrite_runtime::commands::{COMMANDS, Command, Keys, Right, Runs, Spec};
+use ferrite_runtime::commands::{COMMANDS, Command, Keys, Right, Runs, Scope, Spec};
 use parking_lot::Mutex;
 
 use crate::api::context::Context;
@@ -132,7 +132,10 @@ fn serve(module: &'static Module, spec: &'static Spec, context: Context<'_>, arg
                     let more = cluster_call::kill(kill.target());
                     kill.run_with(&module.runtime, more, &mut reply);
                 }
-                Ok(command) => module.runtime.run_blocking(command, &mut reply),
+                Ok(command) => {
+                    let scope = Scope::default();
+                    module.runtime.run_blocking(command, scope, &mut reply);
+                }
                 Err(error) => reply.error_display(&error),
             }
             context.reply(reply.bytes());
@@ -263,7 +266,7 @@ pub(crate) fn on_own_thread(
     name: &'static str,
     context: Context<'_>,
     call: &Arc<Call>,
-    work: impl FnOnce(&Call, &LockedContext) -> Vec<u8> + Send + 'static,
+    work: impl FnOnce(&Arc<Call>, &LockedContext) -> Vec<u8> + Send + 'static,
 ) {
     static RUNNING: AtomicUsize = AtomicUsize::new(0);
     if context.flags() & (ffi::CTX_DENY_BLOCKING | ffi::CTX_MULTI | ffi::CTX_LUA) != 0 {

@@ -5,8 +5,12 @@
 //! way. Entries are read and given to the server under its lock, so that the last entry sent for a
 //! name is its current one, whatever commands ran at the same time.
 
+use std::cell::RefCell;
+use std::sync::Arc;
+
 use ferrite_protocol::resp::{Encoder, Protocol};
-use ferrite_runtime::commands::{Right, Spec};
+use ferrite_runtime::automation::declared::AutomationRights;
+use ferrite_runtime::commands::{Right, Scope, Spec};
 
 use crate::api::cluster_nodes;
 use crate::api::context::Context;
@@ -17,7 +21,7 @@ use crate::registry::cluster_bus;
 use crate::registry::entry::{self, Entry};
 use crate::registry::propagate;
 use crate::transaction::call::Call;
-use crate::transaction::current_call::LockedContext;
+use crate::transaction::current_call::{CurrentCall, LockedContext, enter};
 
 /// The last argument of a command that changes every node of a cluster.
 const CLUSTER: &[u8] = b"CLUSTER";
@@ -26,7 +30,7 @@ const CLUSTER: &[u8] = b"CLUSTER";
 pub(crate) fn run(
     module: &'static Module,
     spec: &'static Spec,
-    call: &Call,
+    call: &Arc<Call>,
     locked: &LockedContext,
     protocol: Protocol,
 ) -> Vec<u8> {
@@ -49,7 +53,16 @@ pub(crate) fn run(
     match spec.read(&slices) {
         Err(error) => reply.error_display(&error),
         Ok(command) => {
-            module.runtime.run_blocking(command, &mut reply);
+            let scope = Scope {
+                database: call.database,
+                automation: rights(locked),
+                ..Scope::default()
+            };
+            // What a module declares is kept in a transaction, which needs a call.
+            let state = RefCell::default();
+            enter(&CurrentCall::locked(call, &state, locked), || {
+                module.runtime.run_blocking(command, scope, &mut reply);
+            });
             crate::api::trap_handlers::note_ours();
             let done = !reply.bytes().starts_with(b"-");
             if let Some(name) = name.filter(|_| done) {
@@ -66,6 +79,20 @@ pub(crate) fn run(
         }
     }
     reply.take()
+}
+
+/// Returns what the caller may add that a module declares: what the commands for it are allowed to do.
+fn rights(locked: &LockedContext) -> AutomationRights {
+    let may = |command: &str| {
+        locked.with_lock(|context| {
+            let words = [command, "LIST"].map(|word| context.string(word.as_bytes()));
+            context.may_run(&words.each_ref().map(|word| word.borrow()))
+        })
+    };
+    AutomationRights {
+        triggers: may("WASM.TRIGGER"),
+        schedules: may("WASM.SCHEDULE"),
+    }
 }
 
 /// Returns the error if a function may not be changed in this way: with `CLUSTER` outside of a

@@ -119,7 +119,7 @@ pub(crate) fn adopt(module: &Module, entry: Entry) -> Result<(), CallError> {
         Some(record) => module.runtime.adopt(record)?,
         None => {
             // It may be unloaded already.
-            let _ = module.runtime.unload(name.as_bytes());
+            let _ = module.runtime.adopt_removal(name.as_bytes());
         }
     }
     let mut stamps = STAMPS.lock();

@@ -151,6 +151,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
         created_unix: manifest.created_unix,
         expires_unix: manifest.expires_unix,
         signed_by: signer.as_ref().map(Signer::id),
+        declares: manifest.module.automation.lines().collect(),
     })?;
     Ok(Exit::Done)
 }
@@ -210,6 +211,9 @@ fn compile(options: &Options, cache: Option<&Cache>, progress: &Progress) -> Res
     let (Some(source), Some(module)) = (wasm, module) else {
         bail!("there is no profile to compile for");
     };
+    if let Err(error) = ferrite_runtime::automation::declared::check(&module.automation) {
+        bail!("{}: {error}", options.file.display());
+    }
     artifacts.sort_by_key(|(profile, _)| profile.fingerprint().to_string());
     Ok(CompiledAll {
         source,

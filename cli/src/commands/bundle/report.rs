@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use ferrite_cache::bundle::KeyId;
 use ferrite_cache::{Digest, Fingerprint};
+use ferrite_protocol::one_line::OneLine;
 use serde::Serialize;
 
 use crate::platform::Platform;
@@ -27,6 +28,8 @@ pub(super) struct BundleReport {
     pub(super) source_bytes: u64,
     pub(super) artifacts: Vec<ArtifactReport>,
     pub(super) signed_by: Option<KeyId>,
+    /// Triggers and schedules that servers add with the function.
+    pub(super) declares: Vec<String>,
 }
 
 /// Native code for one profile.
@@ -60,6 +63,9 @@ impl Report for BundleReport {
                 artifact.platform,
                 Bytes(artifact.bytes)
             )?;
+        }
+        for text in &self.declares {
+            writeln!(out, "  declares  {}", OneLine(text))?;
         }
         if let Some(expires) = self.expires_unix {
             writeln!(out, "  expires   at {expires} (seconds since 1970)")?;

@@ -29,6 +29,7 @@ pub(crate) fn compare(old: &DiffInput, new: &DiffInput) -> Result<Vec<Change>> {
     changes.imports(&old.module, &new.module);
     changes.commands(old, new);
     changes.rights(old, new)?;
+    changes.automation(&old.module, &new.module);
     changes.entries(&old.module, &new.module);
     changes.memory(&old.module, &new.module);
     Ok(changes.0)
@@ -158,6 +159,22 @@ impl Changes {
             None => {}
         }
         Ok(())
+    }
+
+    /// Compares what servers run by themselves: each call is one that nobody asks for.
+    fn automation(&mut self, old: &ModuleInfo, new: &ModuleInfo) {
+        let lines = |info: &ModuleInfo| -> BTreeSet<String> { info.automation.lines().collect() };
+        let (old, new) = (lines(old), lines(new));
+        let kind = |line: &str| match line.split_once(' ') {
+            Some(("on", _)) => "trigger",
+            _ => "schedule",
+        };
+        for line in new.difference(&old) {
+            self.wider(kind(line), format!("{line} is new"));
+        }
+        for line in old.difference(&new) {
+            self.note(kind(line), format!("{line} is gone"));
+        }
     }
 
     fn entries(&mut self, old: &ModuleInfo, new: &ModuleInfo) {

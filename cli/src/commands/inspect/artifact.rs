@@ -82,6 +82,9 @@ fn report(
         rewind: manifest
             .as_ref()
             .map(|manifest| manifest.module.rewind.clone()),
+        automation: manifest
+            .as_ref()
+            .map(|manifest| manifest.module.automation.clone()),
         entries: manifest.map(|manifest| manifest.module.entries),
         refused,
     }

@@ -143,22 +143,33 @@ fn describe_source(source: &[u8], cache: Option<&Cache>) -> Result<SourceReport>
         report.bytes = wasm.len() as u64;
         report.source = Digest::of(&wasm);
     }
-    let wasm = match ferrite_compiler::flatten::flatten(&wasm, &bounds) {
+    let flat = match ferrite_compiler::flatten::flatten(&wasm, &bounds) {
         Ok(flat) => flat,
         Err(error) => {
             report.refused.push(refuse(error.into()));
             return Ok(report);
         }
     };
-    match ferrite_compiler::validate(&wasm, &bounds) {
-        Ok(info) => {
+    // Every fault is listed if the module itself is refused, and else the first one of its declarations.
+    match ferrite_compiler::validate(&flat, &bounds)
+        .map(|_| ferrite_compiler::describe(&wasm, &bounds))
+    {
+        Ok(Err(error)) => report.refused.push(refuse(error)),
+        Ok(Ok(info)) => {
+            if let Err(error) = ferrite_runtime::automation::declared::check(&info.automation) {
+                report.refused.push(Refusal {
+                    code: error.code().as_str(),
+                    message: error.text().to_owned(),
+                    offset: None,
+                });
+            }
             report.module = Some(ModuleReport {
                 needs: Requirements::of(&info),
                 info,
             });
         }
         Err(_) => {
-            report.refused = ferrite_compiler::problems(&wasm, &bounds)
+            report.refused = ferrite_compiler::problems(&flat, &bounds)
                 .into_iter()
                 .map(|error| refuse(error.into()))
                 .collect();

@@ -4,8 +4,10 @@ use std::io::{self, Write};
 
 use ferrite_cache::bundle::KeyId;
 use ferrite_cache::{
-    Digest, EntryInfo, ExportKind, Fingerprint, ImportInfo, ModuleInfo, Rewind, RewindPlan, Target,
+    Automation, Digest, EntryInfo, ExportKind, Fingerprint, ImportInfo, ModuleInfo, Rewind,
+    RewindPlan, Target,
 };
+use ferrite_protocol::one_line::OneLine;
 use serde::Serialize;
 
 use super::requirements::Requirements;
@@ -70,11 +72,12 @@ pub(super) struct ArtifactReport {
     pub(super) bytes: u64,
     pub(super) target: Option<Target>,
     pub(super) engine_version: Option<String>,
-    // The next five are known only if the cache has the artifact's manifest.
+    // The next six are known only if the cache has the artifact's manifest.
     pub(super) profile: Option<Fingerprint>,
     pub(super) described: Option<String>,
     pub(super) source: Option<Digest>,
     pub(super) entries: Option<Vec<EntryInfo>>,
+    pub(super) automation: Option<Automation>,
     pub(super) rewind: Option<Rewind>,
     /// Reason why this build would not load it on this machine, or `None`.
     pub(super) refused: Option<String>,
@@ -232,6 +235,7 @@ impl ModuleReport {
         for entry in &info.entries {
             line(out, "entry", &entry_text(entry))?;
         }
+        declares(out, &info.automation)?;
         for export in &info.exports {
             let name = shown(&export.name);
             if info.entries.iter().any(|entry| entry.name == export.name) {
@@ -342,6 +346,9 @@ impl ArtifactReport {
         for entry in self.entries.iter().flatten() {
             line(out, "entry", &entry_text(entry))?;
         }
+        if let Some(automation) = &self.automation {
+            declares(out, automation)?;
+        }
         if let Some(rewind) = &self.rewind {
             line(out, "isolation", &rewind_text(rewind))?;
         }
@@ -350,6 +357,13 @@ impl ArtifactReport {
             None => line(out, "loads", "on this machine, by this release"),
         }
     }
+}
+
+/// Shows the triggers and schedules that a module declares.
+fn declares(out: &mut dyn Write, automation: &Automation) -> io::Result<()> {
+    automation
+        .lines()
+        .try_for_each(|text| line(out, "declares", &OneLine(&text).to_string()))
 }
 
 fn entry_text(entry: &EntryInfo) -> String {

@@ -158,6 +158,8 @@ impl Loaded {
                 config: Some(self.policy.config.clone()),
                 replace: false,
                 restored: false,
+                // A call from the command line is what the user asks for, and nothing else runs.
+                declarations: None,
             })
             .map_err(|error| anyhow!("{error}"))?;
         Ok(Session {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::when::{Missed, When};
 use crate::automation::bytes::Bytes;
+use crate::automation::trigger::definition::{function_of, is_false};
 use crate::registry::record::FunctionName;
 
 /// Begins the names of the records of schedules.
@@ -36,6 +37,9 @@ pub(crate) struct Schedule {
     pub(crate) runs: u64,
     #[serde(default)]
     pub(crate) errors: u64,
+    /// True if the module of its function declares it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) declared: bool,
 }
 
 /// The last run of a schedule.
@@ -62,6 +66,33 @@ impl Schedule {
 
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(bytes)
+    }
+
+    /// Returns true if the module of this function declares it.
+    pub(crate) fn is_declared_by(&self, function: &[u8]) -> bool {
+        self.declared && function_of(&self.function) == function
+    }
+
+    /// Returns true if it does the same at the same times as another one of its id, whenever they were added.
+    pub(crate) fn does_the_same(&self, other: &Self) -> bool {
+        let Self {
+            id,
+            function,
+            when,
+            missed,
+            keys,
+            args,
+            database,
+            added: _,
+            next: _,
+            last: _,
+            runs: _,
+            errors: _,
+            declared,
+        } = self;
+        (id, function, when, missed) == (&other.id, &other.function, &other.when, &other.missed)
+            && (keys, args) == (&other.keys, &other.args)
+            && (*database, *declared) == (other.database, other.declared)
     }
 
     /// Returns the key by which a server of a cluster is chosen to run it: its first key, or its id.
@@ -143,6 +174,7 @@ mod tests {
             last: None,
             runs: 0,
             errors: 0,
+            declared: false,
         }
     }
 

@@ -90,6 +90,55 @@ impl Schedules {
         Ok(())
     }
 
+    /// Puts `wanted` in the place of what the module of this function declared before, after `keep` has
+    /// kept the schedules that are new or differ, and forgotten those that are gone. What stays the same goes
+    /// on as it was.
+    ///
+    /// # Errors
+    ///
+    /// An id is taken, there are too many, or the error of `keep`; then nothing has changed.
+    pub(crate) fn replace_declared<R>(
+        &self,
+        function: &[u8],
+        wanted: Vec<Schedule>,
+        keep: impl FnOnce(&[Schedule], &[FunctionName]) -> Result<R, CallError>,
+    ) -> Result<R, CallError> {
+        let mut state = self.0.lock();
+        let is_mine = |entry: &&Entry| entry.schedule.is_declared_by(function);
+        let mut gone: Vec<_> = state.by_id.values().filter(is_mine).collect();
+        let mut put = Vec::new();
+        for schedule in wanted {
+            let known = state.by_id.get(&schedule.id);
+            if known.is_some_and(|known| !is_mine(&known)) {
+                return Err(CallError::new(
+                    Code::Exists,
+                    format!(
+                        "the module declares a schedule that gets the id \"{0}\", and there is one of that id; WASM.SCHEDULE DEL {0} removes it",
+                        schedule.id
+                    ),
+                ));
+            }
+            gone.retain(|entry| entry.schedule.id != schedule.id);
+            if known.is_none_or(|known| !known.schedule.does_the_same(&schedule)) {
+                put.push(schedule);
+            }
+        }
+        let gone: Vec<_> = gone.iter().map(|entry| entry.schedule.id.clone()).collect();
+        let new = put.iter().filter(|one| !state.by_id.contains_key(&one.id));
+        let count = (state.by_id.len() + new.count()).saturating_sub(gone.len());
+        if count > SCHEDULES_MAX.max(state.by_id.len()) {
+            return Err(CallError::limit(format!(
+                "with those that the module declares there would be {count} schedules, the limit is {SCHEDULES_MAX}; remove some with WASM.SCHEDULE DEL"
+            )));
+        }
+        let kept = keep(&put, &gone)?;
+        for id in &gone {
+            state.by_id.remove(id);
+        }
+        put.into_iter().for_each(|schedule| state.insert(schedule));
+        Ok(kept)
+    }
+
     /// Adds a schedule that is kept already.
     pub(crate) fn load(&self, schedule: Schedule) {
         self.0.lock().insert(schedule);
@@ -126,6 +175,12 @@ impl Schedules {
         entries
             .map(|entry| (entry.schedule.clone(), entry.running))
             .collect()
+    }
+
+    /// Returns true if there is a schedule for which `is` returns true.
+    pub(crate) fn any(&self, is: impl Fn(&Schedule) -> bool) -> bool {
+        let state = self.0.lock();
+        state.by_id.values().any(|entry| is(&entry.schedule))
     }
 
     /// Returns the number of schedules.

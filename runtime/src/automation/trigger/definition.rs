@@ -56,6 +56,15 @@ pub(crate) struct Trigger {
     pub(crate) database: u32,
     /// Time at which it was added.
     pub(crate) added: i64,
+    /// True if the module of its function declares it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) declared: bool,
+}
+
+/// Returns true for a flag that records leave out.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+pub(crate) const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 impl Trigger {
@@ -88,11 +97,38 @@ impl Trigger {
         self.keys.iter().map(parse).collect()
     }
 
+    /// Returns true if the module of this function declares it.
+    pub(crate) fn is_declared_by(&self, function: &[u8]) -> bool {
+        self.declared && function_of(&self.function) == function
+    }
+
+    /// Returns true if it does the same as another one of its name, whenever they were added.
+    pub(crate) fn does_the_same(&self, other: &Self) -> bool {
+        let Self {
+            name,
+            function,
+            keys,
+            events,
+            phase,
+            database,
+            added: _,
+            declared,
+        } = self;
+        (name, function, keys, events) == (&other.name, &other.function, &other.keys, &other.events)
+            && (*phase, *database, *declared) == (other.phase, other.database, other.declared)
+    }
+
     /// Returns true if it wants events of this name.
     pub(crate) fn wants_event(&self, event: &str) -> bool {
         let mut events = self.events.iter();
         events.any(|name| &**name == EVERY_EVENT || &**name == event)
     }
+}
+
+/// Returns the name of a function that may be followed by the name of an entry.
+pub(crate) fn function_of(target: &Bytes) -> &[u8] {
+    let mut parts = target.0.split(|&byte| byte == b'.');
+    parts.next().unwrap_or_default()
 }
 
 pub(crate) fn record_name(name: &FunctionName) -> Vec<u8> {

@@ -17,6 +17,7 @@ use crate::automation::clock::now_millis;
 use crate::automation::figures::TriggerFigures;
 use crate::automation::number::{Numbers, partition_of};
 use crate::error::{CallError, Code, Quoted};
+use crate::registry::record::FunctionName;
 
 /// Largest number of triggers.
 pub(crate) const TRIGGERS_MAX: usize = 256;
@@ -171,6 +172,62 @@ impl Triggers {
         active.sort_by(|one, other| one.trigger.name.cmp(&other.trigger.name));
         self.set(Arc::new(active));
         Ok(kept)
+    }
+
+    /// Puts `wanted` in the place of what the module of this function declared before, after `keep` has
+    /// kept the triggers that are new or differ, and forgotten those that are gone. What stays the same keeps
+    /// its figures.
+    ///
+    /// # Errors
+    ///
+    /// A name is taken, there are too many, or the error of `keep`; then nothing has changed.
+    pub(crate) fn replace_declared<R>(
+        &self,
+        function: &[u8],
+        wanted: Vec<Trigger>,
+        keep: impl FnOnce(&[Trigger], &[FunctionName]) -> Result<R, CallError>,
+    ) -> Result<R, CallError> {
+        let _changing = self.changing.lock();
+        let before = self.active.load_full();
+        let (mine, mut after): (Vec<_>, Vec<_>) = before
+            .iter()
+            .cloned()
+            .partition(|one| one.trigger.is_declared_by(function));
+        let mut put = Vec::new();
+        let mut gone: Vec<_> = mine.iter().map(|one| one.trigger.name.clone()).collect();
+        for trigger in wanted {
+            if after.iter().any(|one| one.trigger.name == trigger.name) {
+                return Err(CallError::new(
+                    Code::Exists,
+                    format!(
+                        "the module declares a trigger that gets the name \"{0}\", and there is one of that name; WASM.TRIGGER DEL {0} removes it",
+                        trigger.name
+                    ),
+                ));
+            }
+            gone.retain(|name| *name != trigger.name);
+            match mine.iter().find(|one| one.trigger.does_the_same(&trigger)) {
+                Some(same) => after.push(Arc::clone(same)),
+                None => {
+                    after.push(Arc::new(ActiveTrigger::new(trigger.clone())?));
+                    put.push(trigger);
+                }
+            }
+        }
+        if after.len() > TRIGGERS_MAX.max(before.len()) {
+            return Err(CallError::limit(format!(
+                "with those that the module declares there would be {} triggers, the limit is {TRIGGERS_MAX}; remove some with WASM.TRIGGER DEL",
+                after.len()
+            )));
+        }
+        after.sort_by(|one, other| one.trigger.name.cmp(&other.trigger.name));
+        // Before events of triggers that are gone are removed, so that none is added behind.
+        self.set(Arc::new(after));
+        let kept = keep(&put, &gone);
+        if kept.is_err() {
+            self.set(before);
+        }
+        kept
     }
 
     /// Removes a trigger after `forget` has removed what is kept of it.

@@ -18,6 +18,11 @@ pub(in crate::commands) fn without_entry(function: &[u8]) -> &[u8] {
     &function[..dot.unwrap_or(function.len())]
 }
 
+/// Returns the word for where a trigger or a schedule comes from.
+pub(in crate::commands) const fn origin(declared: bool) -> &'static str {
+    if declared { "module" } else { "command" }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{name_like_functions, without_entry};

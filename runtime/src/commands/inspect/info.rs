@@ -85,6 +85,13 @@ impl Info<'_> {
                 .names()
                 .for_each(|name| reply.bulk(name.as_bytes()));
         });
+        if let Some(automation) = &record.automation {
+            let lines: Vec<_> = automation.declared.lines().collect();
+            fields.with("declares", |reply| {
+                reply.array(lines.len());
+                lines.iter().for_each(|line| reply.bulk(line.as_bytes()));
+            });
+        }
         let function = registered.function();
         fields.with("loaded", |reply| reply.bool(function.is_some()));
         if let Some(function) = function {

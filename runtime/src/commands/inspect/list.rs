@@ -50,6 +50,10 @@ impl List {
             fields.text("isolation", isolation.as_str());
             fields.count("calls", stats.calls);
             fields.count("errors", stats.errors);
+            if let Some(automation) = &record.automation {
+                let count = automation.declared.lines().count();
+                fields.count("declares", count as u64);
+            }
             fields.finish(reply);
         }
         Ok(())

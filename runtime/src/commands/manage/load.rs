@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use crate::artifact::source::{Source, file_of};
-use crate::commands::Command;
 use crate::commands::error::CommandError;
 use crate::commands::grammar::options::Options;
 use crate::commands::spec::{Keys, Right, Runs, Spec};
+use crate::commands::{Command, Scope};
 use crate::error::CallError;
 use crate::policy::function_config::FunctionConfig;
 use crate::policy::function_spec::Isolation;
@@ -122,6 +122,7 @@ impl Load<'_> {
     pub(in crate::commands) fn run<K: Keyspace>(
         self,
         runtime: &Runtime<K>,
+        scope: Scope<'_>,
         reply: &mut Encoder,
     ) -> Result<(), CallError> {
         let options = &runtime.options().source;
@@ -147,6 +148,7 @@ impl Load<'_> {
             config: self.config,
             replace: self.replace,
             restored: false,
+            declarations: Some(scope.declarations()),
         })?;
         reply.bulk_display(&digest);
         Ok(())

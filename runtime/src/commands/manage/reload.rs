@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use crate::artifact::source::{Source, file_of};
-use crate::commands::Command;
 use crate::commands::error::CommandError;
 use crate::commands::spec::{Keys, Right, Runs, Spec};
+use crate::commands::{Command, Scope};
 use crate::error::CallError;
 use crate::service::Runtime;
 use ferrite_protocol::keyspace::Keyspace;
@@ -41,11 +41,12 @@ impl Reload<'_> {
     pub(in crate::commands) fn run<K: Keyspace>(
         self,
         runtime: &Runtime<K>,
+        scope: Scope<'_>,
         reply: &mut Encoder,
     ) -> Result<(), CallError> {
         let source = Source::for_load(self.source, &runtime.options().source)?;
         let file = file_of(self.source).and_then(Path::to_str);
-        let digest = runtime.reload(self.name, &source, file)?;
+        let digest = runtime.reload(self.name, &source, file, scope.declarations())?;
         reply.bulk_display(&digest);
         Ok(())
     }

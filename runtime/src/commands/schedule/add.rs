@@ -150,6 +150,7 @@ impl AddSchedule<'_> {
             last: None,
             runs: 0,
             errors: 0,
+            declared: false,
         })
     }
 }

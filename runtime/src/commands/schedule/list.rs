@@ -4,6 +4,7 @@ use super::may_use;
 use crate::automation::bytes::Bytes;
 use crate::commands::FunctionFilter;
 use crate::commands::grammar::fields::Fields;
+use crate::commands::grammar::names::origin;
 use crate::service::Runtime;
 use ferrite_protocol::keyspace::Keyspace;
 use ferrite_protocol::resp::Encoder;
@@ -34,6 +35,7 @@ pub(super) fn write<K: Keyspace>(
         fields.maybe_text("outcome", last.map(|last| last.outcome.into_string()));
         fields.count("runs", schedule.runs);
         fields.count("errors", schedule.errors);
+        fields.text("from", origin(schedule.declared));
         fields.finish(reply);
     }
 }

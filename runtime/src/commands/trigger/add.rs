@@ -103,6 +103,7 @@ impl AddTrigger<'_> {
             phase: self.phase,
             database,
             added: now_millis(),
+            declared: false,
         })
     }
 }

@@ -7,7 +7,7 @@ use crate::automation::trigger::event::QueuedEvent;
 use crate::automation::trigger::table::ActiveTrigger;
 use crate::commands::FunctionFilter;
 use crate::commands::grammar::fields::Fields;
-use crate::commands::grammar::names::without_entry;
+use crate::commands::grammar::names::{origin, without_entry};
 use crate::error::{CallError, Quoted};
 use crate::service::Runtime;
 use ferrite_protocol::keyspace::Keyspace;
@@ -97,6 +97,7 @@ fn definition(active: &ActiveTrigger, fields: &mut Fields) {
     });
     fields.text("when", trigger.phase.as_str());
     fields.count("database", u64::from(trigger.database));
+    fields.text("from", origin(trigger.declared));
 }
 
 fn given_up(event: &QueuedEvent, reply: &mut Encoder) {

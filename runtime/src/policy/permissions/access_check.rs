@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::denied::{Denied, Rule};
 use super::{Permissions, PermissionsError};
+use crate::error::Quoted;
 use crate::policy::network::method::Method;
 use crate::policy::network::rule::NetworkRules;
 use crate::policy::network::url::HttpUrl;
@@ -162,6 +163,30 @@ impl AccessPolicy {
         }
         let request = format!("{} {}", method.as_str(), url.without_query());
         Err(Denied::new(request.as_bytes(), Rule::Network))
+    }
+
+    /// Checks that the function may access every key that a pattern matches.
+    ///
+    /// # Errors
+    ///
+    /// The reason why not, or why that cannot be proved.
+    pub(crate) fn check_all_keys_of(&self, pattern: &Glob) -> Result<(), String> {
+        let Keys::Some { allowed, denied } = &self.keys else {
+            return Ok(());
+        };
+        let shown = Quoted(pattern.pattern());
+        if !allowed.iter().any(|wide| wide.covers(pattern)) {
+            return Err(format!(
+                "pattern {shown} is not within any pattern of the function's allowed_keys"
+            ));
+        }
+        match denied.iter().find(|denied| !denied.is_apart_from(pattern)) {
+            Some(denied) => Err(format!(
+                "pattern {shown} may match keys of {} in the function's denied_keys",
+                Quoted(denied.pattern())
+            )),
+            None => Ok(()),
+        }
     }
 
     fn check_pattern(&self, key: &[u8]) -> Result<(), Denied> {

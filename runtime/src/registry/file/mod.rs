@@ -238,6 +238,7 @@ mod tests {
             isolation: None,
             config: FunctionConfig::default(),
             release: None,
+            automation: None,
         }
     }
 

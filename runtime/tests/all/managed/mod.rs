@@ -99,7 +99,8 @@ impl Managed {
         reply.raw(b"before");
         let outcome = match find(words[0]).map(|spec| (spec, spec.read(words))) {
             Some((spec, Ok(command))) if spec.runs == Runs::Blocking => {
-                self.runtime.run_blocking(command, &mut reply);
+                let scope = Scope::default();
+                self.runtime.run_blocking(command, scope, &mut reply);
                 Outcome::Done(None)
             }
             Some((_, Ok(command))) => {

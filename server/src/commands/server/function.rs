@@ -4,29 +4,37 @@
 use ferrite_protocol::glob;
 use ferrite_protocol::resp::{Encoder, Protocol};
 use ferrite_runtime::Moment;
-use ferrite_runtime::commands::{COMMANDS, Spec as FunctionSpec};
+use ferrite_runtime::commands::{COMMANDS, Scope, Spec as FunctionSpec};
 use serde_json::{Map, Value};
 
 use crate::clients::caller::Caller;
 use crate::commands::change_log;
-use crate::commands::permission::Denial;
+use crate::commands::command_ref::CommandTable;
+use crate::commands::permission::{self, Denial};
 use crate::commands::replies::{help, unknown_subcommand, wrong_arity};
 use crate::commands::spec::Spec;
 use crate::config::Right;
 use crate::functions::Functions;
 use crate::request::{AfterReply, RequestContext};
 
-pub(in crate::commands) static SPEC: Spec = Spec {
-    name: "FUNCTION",
-    arity: -2,
-    flags: &["noscript"],
-    summary: "Loads, lists and removes functions as libraries of the engine WASM.",
-    arguments: "LOAD|LIST|DELETE|FLUSH|STATS|KILL|HELP [argument …]",
-    group: "scripting",
-    right: None,
-    before_auth: false,
-    run,
-};
+const NAME: &str = "FUNCTION";
+
+/// Returns the command, which `answer` runs: it needs the table that it stands in itself.
+pub(in crate::commands) const fn spec(
+    answer: fn(&mut RequestContext<'_>, &[&[u8]]) -> AfterReply,
+) -> Spec {
+    Spec {
+        name: NAME,
+        arity: -2,
+        flags: &["noscript"],
+        summary: "Loads, lists and removes functions as libraries of the engine WASM.",
+        arguments: "LOAD|LIST|DELETE|FLUSH|STATS|KILL|HELP [argument …]",
+        group: "scripting",
+        right: None,
+        before_auth: false,
+        run: answer,
+    }
+}
 
 /// Name of the engine.
 const ENGINE: &str = "WASM";
@@ -50,7 +58,11 @@ const HELP: [&str; 16] = [
     "HELP",
 ];
 
-fn run(context: &mut RequestContext<'_>, argv: &[&[u8]]) -> AfterReply {
+pub(in crate::commands) fn run(
+    context: &mut RequestContext<'_>,
+    argv: &[&[u8]],
+    table: &CommandTable,
+) -> AfterReply {
     let state = context.state;
     let Some(runtime) = &state.functions else {
         context
@@ -71,9 +83,9 @@ fn run(context: &mut RequestContext<'_>, argv: &[&[u8]]) -> AfterReply {
         return AfterReply::KeepOpen;
     }
     match (subcommand.as_slice(), &argv[2..]) {
-        (b"LOAD", [code]) => load(context, runtime, code, false),
+        (b"LOAD", [code]) => load(context, runtime, code, false, table),
         (b"LOAD", [replace, code]) if replace.eq_ignore_ascii_case(b"REPLACE") => {
-            load(context, runtime, code, true);
+            load(context, runtime, code, true, table);
         }
         (b"LOAD", [option, _]) => context.reply.error(format!(
             "ERR Unknown option given: {}",
@@ -112,7 +124,7 @@ fn run(context: &mut RequestContext<'_>, argv: &[&[u8]]) -> AfterReply {
             let name = format!("function|{}", String::from_utf8_lossy(&subcommand));
             wrong_arity(context.reply, &name);
         }
-        _ => unknown_subcommand(context.reply, SPEC.name, argv[1]),
+        _ => unknown_subcommand(context.reply, NAME, argv[1]),
     }
     AfterReply::KeepOpen
 }
@@ -214,6 +226,7 @@ fn run_function_command(
     runtime: &Functions,
     name: &str,
     argv: &[&[u8]],
+    scope: Scope<'_>,
     protocol: Protocol,
 ) -> Vec<u8> {
     let spec: Option<&'static FunctionSpec> = COMMANDS.into_iter().find(|spec| spec.name == name);
@@ -221,7 +234,7 @@ fn run_function_command(
     match spec.map(|spec| spec.read(argv)) {
         Some(Ok(command)) => {
             // The other connections of this thread are served by others meanwhile.
-            tokio::task::block_in_place(|| runtime.run_blocking(command, &mut reply));
+            tokio::task::block_in_place(|| runtime.run_blocking(command, scope, &mut reply));
         }
         Some(Err(error)) => reply.error_display(&error),
         None => reply.error("ERR there is no such command"),
@@ -229,7 +242,13 @@ fn run_function_command(
     reply.take()
 }
 
-fn load(context: &mut RequestContext<'_>, runtime: &Functions, code: &[u8], replace: bool) {
+fn load(
+    context: &mut RequestContext<'_>,
+    runtime: &Functions,
+    code: &[u8],
+    replace: bool,
+    table: &CommandTable,
+) {
     let library = match Library::parse(code) {
         Ok(library) => library,
         Err(problem) => return context.reply.error(format!("ERR {problem}")),
@@ -246,7 +265,16 @@ fn load(context: &mut RequestContext<'_>, runtime: &Functions, code: &[u8], repl
     if replace {
         argv.push(b"REPLACE");
     }
-    let reply = run_function_command(runtime, command, &argv, context.reply.protocol());
+    let user = context.session.user();
+    let scope = Scope {
+        database: context.session.store.database(),
+        automation: user.map_or_else(Default::default, |user| {
+            permission::automation_rights(user, table)
+        }),
+        ..Scope::default()
+    };
+    let protocol = context.reply.protocol();
+    let reply = run_function_command(runtime, command, &argv, scope, protocol);
     record(context, "FUNCTION LOAD", library.name.as_bytes(), &reply);
     if reply.first() == Some(&b'-') {
         context.reply.raw(&reply);
@@ -266,6 +294,7 @@ fn delete(context: &mut RequestContext<'_>, runtime: &Functions, name: &[u8]) {
         runtime,
         "WASM.UNLOAD",
         &[b"WASM.UNLOAD", name],
+        Scope::default(),
         context.reply.protocol(),
     );
     record(context, "FUNCTION DELETE", name, &reply);
@@ -284,7 +313,9 @@ fn flush(context: &mut RequestContext<'_>, runtime: &Functions) {
             continue;
         }
         let argv: [&[u8]; 2] = [b"WASM.UNLOAD", name.as_bytes()];
-        let reply = run_function_command(runtime, "WASM.UNLOAD", &argv, context.reply.protocol());
+        let scope = Scope::default();
+        let protocol = context.reply.protocol();
+        let reply = run_function_command(runtime, "WASM.UNLOAD", &argv, scope, protocol);
         record(context, "FUNCTION FLUSH", name.as_bytes(), &reply);
         // One that is gone meanwhile is no failure.
         if reply.starts_with(b"-") && !reply.starts_with(b"-NOFUNC") {

@@ -1,6 +1,7 @@
 //! The same inside Valkey and Redis, where events are in the server's data.
 
 mod cluster;
+mod declared;
 mod replicas;
 mod schedules;
 mod triggers;

@@ -1,14 +1,16 @@
 //! Loads functions: checks the request, provides the code, registers the function.
 
+mod declared;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use ferrite_cache::{Digest, VerifiedArtifact};
 
-use super::{Inner, Runtime};
 use crate::artifact::signed_bundle::{self, ReleasedCode, RequestedGrant, Unpacked};
 use crate::artifact::source::Source;
 use crate::artifact::{Depth, ProvidedArtifact};
+use crate::automation::declared::{DeclarationScope, within};
 use crate::error::{CallError, Code, Quoted};
 use crate::executor::function::Function;
 use crate::policy::files::directory::Directory;
@@ -19,6 +21,7 @@ use crate::policy::permissions::{AccessPolicy, Permissions};
 use crate::registry::record::{FunctionName, Record};
 use crate::registry::rollback_guard;
 use crate::service::call_target::HeldFunction;
+use crate::service::{Inner, Runtime};
 use ferrite_protocol::keyspace::Keyspace;
 
 /// A request to load a function.
@@ -45,6 +48,8 @@ pub struct LoadRequest<'a> {
     /// True if the function was loaded before and is restored from data, so that it does not matter if
     /// its release has expired or is older than another since.
     pub restored: bool,
+    /// For whom the triggers and schedules are added that its module declares; `None` to add none.
+    pub declarations: Option<DeclarationScope>,
 }
 
 impl<'a> LoadRequest<'a> {
@@ -63,6 +68,7 @@ impl<'a> LoadRequest<'a> {
             config: None,
             replace: false,
             restored: false,
+            declarations: Some(DeclarationScope::default()),
         }
     }
 
@@ -89,7 +95,7 @@ impl<K: Keyspace> Runtime<K> {
             let kept = || existing.record().config.clone();
             request.config.get_or_insert_with(kept);
         }
-        let source = request.take_source();
+        let (source, declarations) = (request.take_source(), request.declarations);
         let request_name = request.name.clone();
         let (mut record, unpacked) = inner.read_request(request, &source)?;
         // Report wrong options before anything is compiled.
@@ -97,10 +103,15 @@ impl<K: Keyspace> Runtime<K> {
         let arriving = inner.arriving.read();
         let provided = inner.provide(&source, unpacked, Depth::of(&spec.limits))?;
         let added = provided.bytes_added(&source);
+        if let Some(scope) = declarations {
+            let declared = &provided.artifact.manifest().module.automation;
+            record.automation = self.check_declared(&spec, declared, scope)?;
+        }
         let function = inner.start(&provided, spec)?;
         record.digest = function.digest();
         let digest = record.digest;
-        inner.change(|names, sequences| {
+        let automation = record.automation.clone();
+        self.change_with_declared(&request_name, automation.as_deref(), |names, sequences| {
             rollback_guard::note(sequences, &record)?;
             let before = match names.get(request_name.as_bytes()) {
                 Some(_) if !replace => return Err(CallError::exists(record.name.as_str())),
@@ -115,7 +126,7 @@ impl<K: Keyspace> Runtime<K> {
             };
             let entry = Arc::new(inner.entry(record, before.as_deref(), function));
             names.insert(request_name.as_bytes(), entry);
-            Ok(())
+            Ok(Some(()))
         })?;
         drop(arriving);
         inner.evict(added);
@@ -135,6 +146,20 @@ impl<K: Keyspace> Runtime<K> {
         let spec = inner.spec(&record)?;
         let _arriving = inner.arriving.read();
         let provided = inner.provide(&source, unpacked, Depth::of(&spec.limits))?;
+        if let Some(line) = provided
+            .artifact
+            .manifest()
+            .module
+            .automation
+            .lines()
+            .next()
+        {
+            if !restored {
+                let text = "FUNCTION LOAD adds no triggers and schedules here; load the module with WASM.LOAD";
+                return Err(within(&line, &CallError::invalid(text)));
+            }
+            tracing::warn!(function = %record.name, "what the module of a library declares is not added");
+        }
         let function = inner.start(&provided, spec)?;
         if record.release.is_some() {
             inner.change(|_, sequences| {
@@ -178,12 +203,27 @@ impl<K: Keyspace> Runtime<K> {
         self.0.executor.reclaim()
     }
 
-    /// Unloads a function. Running calls finish. Blocks while the registry is written.
+    /// Unloads a function, with the triggers and schedules that its module declares. Running calls finish. Blocks while the registry is written.
     ///
     /// # Errors
     ///
     /// There is no function of this name, or the registry cannot be written.
     pub fn unload(&self, name: &[u8]) -> Result<(), CallError> {
+        let function = FunctionName::parse(name).map_err(|_| CallError::no_function(name))?;
+        self.change_with_declared(&function, None, |names, _| match names.remove(name) {
+            Some(_) => Ok(Some(())),
+            None => Err(CallError::no_function(name)),
+        })?;
+        Ok(())
+    }
+
+    /// Unloads a function that another server has unloaded. Its triggers and schedules are left to
+    /// [`Runtime::adopt_automation`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Runtime::unload`].
+    pub fn adopt_removal(&self, name: &[u8]) -> Result<(), CallError> {
         self.0.change(|names, _| match names.remove(name) {
             Some(_) => Ok(()),
             None => Err(CallError::no_function(name)),
@@ -219,6 +259,7 @@ impl<K: Keyspace> Inner<K> {
             config,
             replace: _,
             restored,
+            declarations: _,
         } = request;
         let terms = self.bundle_terms();
         let unpacked = self.unpack(source, &name, restored)?;
@@ -255,6 +296,8 @@ impl<K: Keyspace> Inner<K> {
             isolation,
             config: config.unwrap_or_default(),
             release: unpacked.as_ref().map(|one| Box::new(one.release.clone())),
+            // Known with the artifact, too.
+            automation: None,
         };
         Ok((record, unpacked))
     }
@@ -357,6 +400,7 @@ impl<K: Keyspace> Inner<K> {
             isolation,
             config,
             release: _,
+            automation: _,
         } = record;
         let keyspace = self.executor.keyspace();
         let access_policy = AccessPolicy::new(permissions, |name| keyspace.is_command(name))
