@@ -2,13 +2,19 @@
 //
 // For each of them it writes an entry of the guest ABI, without parameters and result, into a
 // separate source: the entry fills the parameters, calls the function and replies its result.
+//
+// The decorators `@on("session:*", "expired")`, `@every("5m")` and `@cron("0 3 * * *")` of these functions
+// declare triggers and schedules. They become lines of a custom section, which hosts read.
 
 import * as assemblyscript from "assemblyscript";
 import { Transform } from "assemblyscript/transform";
 
-const { CommonFlags, NodeKind, SourceKind } = assemblyscript;
+const { CommonFlags, LiteralKind, NodeKind, SourceKind } = assemblyscript;
 
 const PACKAGE = "@ferrite/wasm-sdk";
+
+/** The custom section with the declared triggers and schedules. */
+const AUTOMATION_SECTION = "ferrite.automation";
 
 /** Exports with another meaning to a host. */
 const RESERVED = new Set(["memory", "alloc", "dealloc", "_initialize", "_start"]);
@@ -27,6 +33,7 @@ export default class FerriteTransform extends Transform {
     const sdk = sdkPath(parser.sources);
     const lines = [`import { begin, finish, finishWith, ready, take } from "${sdk}/entry";`, `import "${sdk}/library";`];
     let count = 0;
+    this.declarations = [];
     for (const source of parser.sources) {
       if (source.sourceKind !== SourceKind.UserEntry) continue;
       // The entries import its exports; the host no longer sees them.
@@ -35,6 +42,7 @@ export default class FerriteTransform extends Transform {
       for (const statement of source.statements) {
         if (statement.kind === NodeKind.FunctionDeclaration && statement.is(CommonFlags.Export)) {
           lines.push(entry(statement, source, count++));
+          this.declarations.push(...declarations(statement, source));
         }
       }
     }
@@ -47,6 +55,66 @@ export default class FerriteTransform extends Transform {
     replaceBindings(parser, sdk);
     parser.parseFile(lines.join("\n"), "ferrite-entries.ts", true);
   }
+
+  afterCompile(module) {
+    if (this.declarations.length === 0) return;
+    const text = this.declarations.map((line) => `${line}\n`).join("");
+    module.addCustomSection(AUTOMATION_SECTION, new TextEncoder().encode(text));
+  }
+}
+
+/** Takes the decorators that declare triggers and schedules from a function; returns their lines. */
+function declarations(declaration, source) {
+  const entry = declaration.name.text;
+  const lines = [];
+  const others = (declaration.decorators ?? []).filter((decorator) => {
+    const kind = text(decorator.name).replace(/^@/, "");
+    if (!["on", "every", "cron"].includes(kind)) return true;
+    const fail = (why) => {
+      throw new Error(`${source.normalizedPath}: @${kind} of ${entry}: ${why}`);
+    };
+    const given = (decorator.args ?? []).map((argument) => texts(argument) ?? fail("write texts in quotes"));
+    lines.push(line(kind, entry, given, fail));
+    return false;
+  });
+  declaration.decorators = others.length > 0 ? others : null;
+  return lines;
+}
+
+/** The line of a declaration, from the arguments of its decorator. */
+function line(kind, entry, given, fail) {
+  const list = (option, words) => (words?.length ? [option, ...words.map(word)] : []);
+  if (kind === "on") {
+    const [keys, events, when = ["after"]] = given;
+    if (!keys?.length || !events?.length || given.length > 3) {
+      fail('write @on("session:*", "expired"), with "before" as a third argument if it may refuse writes');
+    }
+    if (when.length !== 1 || !["before", "after"].includes(when[0])) fail('the third argument is "before" or "after"');
+    const before = when[0] === "before" ? ["BEFORE"] : [];
+    return ["on", word(entry), ...list("KEYS", keys), ...list("EVENTS", events), ...before].join(" ");
+  }
+  const [time, keys, args, missed = ["skip"]] = given;
+  if (time?.length !== 1 || given.length > 4) {
+    fail(`write @${kind}("${kind === "every" ? "5m" : "0 3 * * *"}"); keys, arguments and "once" may follow`);
+  }
+  if (missed.length !== 1 || !["skip", "once"].includes(missed[0])) fail('the fourth argument is "skip" or "once"');
+  const once = missed[0] === "once" ? ["MISSED", "once"] : [];
+  return [kind, word(entry), word(time[0]), ...once, ...list("KEYS", keys), ...list("ARGS", args)].join(" ");
+}
+
+/** A word of a declaration, in quotes where it needs them. */
+function word(text) {
+  const plain = /^[!#-~][!-~]*$/.test(text) && !/^(KEYS|EVENTS|BEFORE|AFTER|MISSED|ARGS)$/i.test(text);
+  return plain ? text : JSON.stringify(text);
+}
+
+/** The text of a literal, or the texts of an array of them; null for anything else. */
+function texts(expression) {
+  if (expression.kind !== NodeKind.Literal) return null;
+  if (expression.literalKind === LiteralKind.String) return [expression.value];
+  if (expression.literalKind !== LiteralKind.Array) return null;
+  const elements = expression.elementExpressions.map(texts);
+  return elements.every((element) => element?.length === 1) ? elements.flat() : null;
 }
 
 /** Lets the library take what it would import from a browser from this package instead. */

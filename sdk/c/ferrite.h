@@ -959,4 +959,32 @@ FERRITE_FN void ferrite_run(const char *name, const char *parameters, bool (*bod
     }                                                                                              \
     static bool ferrite_body_##name(void)
 
+/* ---- Triggers and schedules ---- */
+
+/* Declares what lets a host run an entry by itself, once it has loaded the module. At the top level of a
+ * file, with a semicolon:
+ *
+ *     FERRITE_ON(release, "session:*", "expired");
+ *     FERRITE_ON_BEFORE(check, "order:*", "hset hsetnx");
+ *     FERRITE_EVERY(sweep, "5m");
+ *     FERRITE_CRON(rollup, "0 3 * * *");
+ *     FERRITE_DECLARE("every sweep 5m MISSED once KEYS carts ARGS all");
+ *
+ * Patterns and events are literals, separated by blanks. A word with a blank in it stands in `\\\"`, and a
+ * backslash is written four times. */
+#ifdef __wasm__
+#define FERRITE_DECLARE(line)                                                                      \
+    __asm__(".section .custom_section.ferrite.automation,\"\",@\n"                                \
+            ".ascii \"" line "\\n\"\n"                                                            \
+            ".text\n")
+#else
+#define FERRITE_DECLARE(line) _Static_assert(sizeof(line) > 1, "a declaration")
+#endif
+#define FERRITE_ON(entry, keys, events)                                                            \
+    FERRITE_DECLARE("on " #entry " KEYS " keys " EVENTS " events)
+#define FERRITE_ON_BEFORE(entry, keys, events)                                                     \
+    FERRITE_DECLARE("on " #entry " KEYS " keys " EVENTS " events " BEFORE")
+#define FERRITE_EVERY(entry, time) FERRITE_DECLARE("every " #entry " " time)
+#define FERRITE_CRON(entry, expression) FERRITE_DECLARE("cron " #entry " \\\"" expression "\\\"")
+
 #endif

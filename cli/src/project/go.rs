@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::{folder_name, module_path, process, toolchain};
+use super::{directives, folder_name, module_path, process, toolchain};
 
 /// Builds the package in this folder.
 pub(super) fn build(folder: &Path) -> Result<Vec<PathBuf>> {
+    let declared = directives::of_go(folder)?;
     let go = toolchain::go()?;
     let wasm = module_path(folder, &name(folder)?)?;
     let mut go = go.command();
@@ -24,6 +25,7 @@ pub(super) fn build(folder: &Path) -> Result<Vec<PathBuf>> {
     .env("GOARCH", "wasm")
     .current_dir(folder);
     process::run(&mut go)?;
+    directives::append(&wasm, &declared)?;
     Ok(vec![wasm])
 }
 

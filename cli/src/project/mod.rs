@@ -3,6 +3,7 @@
 mod assemblyscript;
 mod c;
 mod debug_sections;
+mod directives;
 mod go;
 mod javascript;
 mod process;

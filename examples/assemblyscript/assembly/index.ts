@@ -62,14 +62,8 @@ export function validate_user(key: string, request: Json): Verdict {
 /** All keys that match, each once, in order. */
 function matching(pattern: string): string[] {
   const keys = new Set<string>();
-  let cursor = "0";
-  do {
-    const page = ferrite.call("SCAN", [cursor, "MATCH", pattern, "COUNT", "1000"]).items;
-    if (page.length < 2) break;
-    cursor = page[0].text;
-    const found = page[1].texts;
-    for (let i = 0; i < found.length; i++) keys.add(found[i]);
-  } while (cursor != "0");
+  const found = ferrite.scanKeys(pattern);
+  for (let key = found.next(); key !== null; key = found.next()) keys.add(key);
   return keys.values().sort();
 }
 

@@ -267,6 +267,50 @@ export function call(command: string, args: Array<string> = []): Value {
   return value;
 }
 
+/** Number of keys that one page of `scanKeys` looks at. */
+const SCAN_PAGE = "500";
+
+/**
+ * Goes through the keys that match a pattern, page by page: other calls and commands run in between.
+ *
+ *   const keys = ferrite.scanKeys("user:*");
+ *   for (let key = keys.next(); key !== null; key = keys.next()) { … }
+ *
+ * The keys come in no order, and one that is there all the time comes at least once. A key that comes or goes
+ * meanwhile may be missing, and one may come twice. In a cluster these are the keys of the node that runs the
+ * call; with `WASM.CALLALL` every node goes through its own.
+ */
+export function scanKeys(pattern: string): ScanKeys {
+  return new ScanKeys(pattern);
+}
+
+/** The keys that match a pattern; see `scanKeys`. */
+export class ScanKeys {
+  private cursor: string = "0";
+  private page: Array<string> = [];
+  private at: i32 = 0;
+  private ended: bool = false;
+
+  constructor(private readonly pattern: string) {}
+
+  /** The next key; null after the last. */
+  next(): string | null {
+    while (this.at >= this.page.length) {
+      if (this.ended) return null;
+      const reply = call("SCAN", [this.cursor, "MATCH", this.pattern, "COUNT", SCAN_PAGE]).items;
+      if (reply.length < 2) {
+        this.ended = true;
+        return null;
+      }
+      this.cursor = reply[0].text;
+      this.ended = this.cursor == "0";
+      this.page = reply[1].texts;
+      this.at = 0;
+    }
+    return this.page[this.at++];
+  }
+}
+
 /** Writes texts as a RESP array of bulk strings. */
 function encodeList(texts: Array<string>): string {
   let encoded = "*" + texts.length.toString() + "\r\n";

@@ -167,3 +167,27 @@ test("a request is added to the call, and the configuration read", () => {
   assert.deepEqual(store.afterCommit, Array(2).fill({ method: "POST", url, body: "ü" }));
   assert.deepEqual(store.requests, []);
 });
+
+test("keys are gone through page by page", () => {
+  const { store, module } = setup();
+  assert.deepEqual(module.call("paged", [], ["user:*"]), ["end"]);
+  const users = Array.from({ length: 1203 }, (_, number) => `user:${number}`);
+  for (const user of users) store.command("SET", user, "x");
+  store.command("SET", "other", "x");
+  const found = module.call("paged", [], ["user:*"]);
+  assert.equal(found.pop(), "end");
+  assert.deepEqual(found.sort(), users.sort());
+});
+
+test("decorators declare triggers and schedules", async () => {
+  const sections = WebAssembly.Module.customSections(new WebAssembly.Module(wasm), "ferrite.automation");
+  assert.deepEqual(sections.map((bytes) => new TextDecoder().decode(bytes)), [
+    'on paged KEYS user:* "a b" EVENTS set del BEFORE\ncron paged "0 3 * * *" MISSED once KEYS k ARGS x "ARGS"\n',
+  ]);
+  const mistake = async (decorator) => complaint(`// @ts-ignore\n${decorator}\nexport function f(): void {}`);
+  assert.match(await mistake("@on"), /@on of f: write @on\("session:\*", "expired"\)/);
+  assert.match(await mistake('@on("a", "set", "never")'), /"before" or "after"/);
+  assert.match(await mistake("@every(5)"), /write texts in quotes/);
+  assert.match(await mistake("@cron"), /write @cron\("0 3 \* \* \*"\)/);
+  assert.match(await mistake('@every("5m", "k", "a", "twice")'), /"skip" or "once"/);
+});

@@ -6,6 +6,7 @@ has replied, also with an `Error`, and none of them after any other exception.
 """
 
 from ferrite import http
+from ferrite._automation import cron, every, on
 from ferrite._errors import Error
 from ferrite._entries import Json, entries, function
 from ferrite._replies import OK, Double, Simple
@@ -43,8 +44,10 @@ __all__ = [
     "after_commit",
     "call",
     "config",
+    "cron",
     "delete",
     "entries",
+    "every",
     "exists",
     "expire",
     "expire_ms",
@@ -61,6 +64,7 @@ __all__ = [
     "incr",
     "keys",
     "log",
+    "on",
     "random_bytes",
     "scan",
     "set",

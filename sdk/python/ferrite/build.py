@@ -123,6 +123,9 @@ def build(folder: Path, output: Path) -> list[str]:
         componentize([app, source, packages, sdk], component)
         entries = marked(component.read_bytes(), mark)
         append_section(component, "ferrite:entries", "\n".join(entries).encode())
+        declared = declarations(component.read_bytes(), mark)
+        if declared:
+            append_section(component, "ferrite.automation", declared)
         shutil.move(component, output)
     stamp(output).write_text(f"{inputs} {digest(output.read_bytes())}")
     return entries
@@ -287,6 +290,9 @@ if not _entries:
 # The build finds the names in the memory that remains, between two marks.
 _mark = bytes.fromhex({mark.hex()!r})
 _names = _mark + "\\n".join(_entries).encode() + _mark[::-1]
+from ferrite._automation import lines as _lines
+# The same for declarations, behind a slash.
+_declared = _mark + b"/" + "\\n".join(_lines()).encode() + _mark[::-1]
 warm_up()
 """
 
@@ -296,6 +302,14 @@ def marked(component: bytes, mark: bytes) -> list[str]:
     for found in re.finditer(re.escape(mark) + rb"([A-Za-z0-9_:\n-]+)" + re.escape(mark[::-1]), component):
         return found[1].decode().split("\n")
     raise BuildError("the component does not hold the names of its entries; this is a bug of the SDK")
+
+
+def declarations(component: bytes, mark: bytes) -> bytes:
+    """The declared triggers and schedules, from the memory that the program left."""
+    found = re.search(re.escape(mark) + rb"/([^\x00-\x09\x0b-\x1f]*?)" + re.escape(mark[::-1]), component)
+    if found is None:
+        raise BuildError("the component does not hold its declarations; this is a bug of the SDK")
+    return found[1]
 
 
 def componentize(paths: list[Path], component: Path) -> None:

@@ -18,6 +18,7 @@ pub use crate::level::Level;
 use crate::value::Value;
 use crate::value::decode::decode;
 use crate::value::from_value::{FromValue, Mismatch};
+pub use ferrite_wasm_sdk_macros::{cron, every, on};
 
 /// Reads a string; `None` if the key does not exist.
 ///

@@ -30,6 +30,7 @@
 //! module: `WASM.CALL rate_limit KEYS ratelimit:api:1 ARGS 100 60`.
 //!
 //! - [`ferrite`] has the functions that reach the store.
+//! - [`ferrite::on`], [`ferrite::every`] and [`ferrite::cron`] let a host run a function by itself.
 //! - [`http`] makes requests to other servers.
 //! - [`Parameter`] lists what a parameter may be, [`Reply`] what a result may be.
 //! - [`Error`] becomes an error reply, and any standard error turns into one by `?`.

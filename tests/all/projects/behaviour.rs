@@ -153,6 +153,31 @@ fn requests_are_made(client: &mut Client) {
     assert_eq!(receiver.arrived.try_iter().count(), 0);
 }
 
+/// Loading the module has added what its function `watched` declares.
+fn what_it_declares_is_added(client: &mut Client, more: &[&str]) {
+    let info = client.run("WASM.INFO m");
+    let lines = info.at("declares").and_then(Reply::elements);
+    let lines = lines.unwrap_or_else(|| panic!("nothing is declared: {info:?}"));
+    let mut lines: Vec<_> = lines.iter().filter_map(Reply::text).collect();
+    lines.sort_unstable();
+    let mut expected = vec![
+        "cron watched \"0 3 1 1 *\" MISSED once KEYS k ARGS x \"y z\"",
+        "every watched 365d",
+        "on watched KEYS \"a b\" order:* EVENTS set del",
+    ];
+    expected.extend(more);
+    expected.sort_unstable();
+    assert_eq!(lines, expected);
+    let triggers = client.run("WASM.TRIGGER LIST");
+    let name = triggers
+        .elements()
+        .and_then(|list| list[0].at("name")?.text());
+    assert_eq!(name, Some("m:watched"));
+    let schedules = client.run("WASM.SCHEDULE LIST");
+    let count = schedules.elements().map(<[_]>::len);
+    assert_eq!(count, Some(expected.len() - 1));
+}
+
 #[test]
 fn rust() {
     let functions = include_str!("functions/functions.rs");
@@ -162,6 +187,7 @@ fn rust() {
     numbers_are_read_as_in_the_table(&mut client);
     what_is_printed_is_logged(&server, &mut client);
     requests_are_made(&mut client);
+    what_it_declares_is_added(&mut client, &[]);
     assert_eq!(
         error(&mut client, "fail", Some("x")),
         "TRAP panic: on purpose: x (src/lib.rs:22)"
@@ -182,6 +208,7 @@ fn assemblyscript() {
     numbers_are_read_as_in_the_table(&mut client);
     what_is_printed_is_logged(&server, &mut client);
     requests_are_made(&mut client);
+    what_it_declares_is_added(&mut client, &[]);
     assert_eq!(
         error(&mut client, "fail", Some("x")),
         "TRAP panic: on purpose: x (assembly/index.ts:16)"
@@ -207,6 +234,7 @@ fn typescript() {
     numbers_are_read_as_in_the_table(&mut client);
     what_is_printed_is_logged(&server, &mut client);
     requests_are_made(&mut client);
+    what_it_declares_is_added(&mut client, &[]);
     assert_eq!(error(&mut client, "refuse", Some("x")), "REFUSED x");
     // Positions are those of the source, not of the bundle.
     assert_eq!(
@@ -240,6 +268,7 @@ fn go() {
     numbers_are_read_as_in_the_table(&mut client);
     what_is_printed_is_logged(&server, &mut client);
     requests_are_made(&mut client);
+    what_it_declares_is_added(&mut client, &[]);
     for entry in ["fail", "fail_late"] {
         assert_eq!(
             error(&mut client, entry, Some(entry)),
@@ -274,6 +303,7 @@ fn c() {
     numbers_are_read_as_in_the_table(&mut client);
     what_is_printed_is_logged(&server, &mut client);
     requests_are_made(&mut client);
+    what_it_declares_is_added(&mut client, &["cron watched \"0 4 1 1 *\""]);
     assert_eq!(
         error(&mut client, "fail", Some("x")),
         "TRAP panic: on purpose: x"

@@ -20,7 +20,10 @@ from helper import late
 
 TABLE = {number: number * number for number in range(100)}
 
+@ferrite.on(keys=["a b", "order:*"], events=["set", "del"])
+@ferrite.every("365d")
 @ferrite.function
+@ferrite.cron("0 3 1 1 *", missed="once", keys="k", args=["x", "y z"])
 def types():
     return {
         "none": None, "true": True, "int": -(1 << 63), "big": 1 << 70, "float": 0.5, "text": "ü",
@@ -160,6 +163,21 @@ fn functions_reply_fail_and_begin_anew() {
     ];
     let loaded = client.call(&words);
     assert!(matches!(loaded, Reply::Bulk(_)), "{loaded:?}");
+
+    let info = client.run("WASM.INFO m");
+    let declares = info.at("declares").and_then(Reply::elements);
+    let mut declares: Vec<_> = declares
+        .into_iter()
+        .flatten()
+        .filter_map(Reply::text)
+        .collect();
+    declares.sort_unstable();
+    let expected = [
+        "cron types \"0 3 1 1 *\" MISSED once KEYS k ARGS x \"y z\"",
+        "every types 365d",
+        "on types KEYS \"a b\" order:* EVENTS set del",
+    ];
+    assert_eq!(declares, expected);
 
     let Reply::Map(pairs) = client.run("WASM.CALL m.types") else {
         panic!("a map is a map");

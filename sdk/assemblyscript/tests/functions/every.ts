@@ -164,3 +164,13 @@ export function later(url: string, key: string): string[] {
   const token = ferrite.config("token");
   return [ferrite.afterCommit(request), token === null ? "none" : token];
 }
+
+// @ts-ignore: decorator
+@on(["user:*", "a b"], ["set", "del"], "before")
+@cron("0 3 * * *", "k", ["x", "ARGS"], "once")
+export function paged(pattern: string): string[] {
+  const found = new Array<string>();
+  const keys = ferrite.scanKeys(pattern);
+  for (let key = keys.next(); key !== null; key = keys.next()) found.push(key);
+  return found.concat([keys.next() === null ? "end" : "more"]);
+}

@@ -1,6 +1,6 @@
 //! Third stage: generates code from the model. It checks nothing and cannot fail.
 
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::{Ident, Literal, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::Path;
 
@@ -12,6 +12,7 @@ pub(crate) fn function(function: &Function) -> TokenStream {
         item,
         export,
         parameters,
+        declarations,
         result_span,
     } = function;
     let ident = &item.sig.ident;
@@ -44,6 +45,18 @@ pub(crate) fn function(function: &Function) -> TokenStream {
     let reply = quote_spanned! { *result_span =>
         ::ferrite_wasm_sdk::Reply::reply(&result)
     };
+
+    let lines: String = declarations.iter().map(|one| one.line(export)).collect();
+    let declared = (!lines.is_empty()).then(|| {
+        let bytes = Literal::byte_string(lines.as_bytes());
+        let count = lines.len();
+        quote! {
+            // SAFETY: the section is not a part of the memory; hosts read it, and no code does.
+            #[allow(unsafe_code, reason = "a section's name is an unsafe attribute")]
+            #[unsafe(link_section = "ferrite.automation")]
+            pub static DECLARED: [u8; #count] = *#bytes;
+        }
+    });
 
     quote! {
         #[allow(clippy::needless_pass_by_value, reason = "a call fills parameters with values")]
@@ -78,6 +91,8 @@ pub(crate) fn function(function: &Function) -> TokenStream {
             extern "C" fn exported() {
                 ::ferrite_wasm_sdk::__private::run(&#entry);
             }
+
+            #declared
         };
     }
 }

@@ -7,6 +7,7 @@ use syn::{
     ReturnType, Type,
 };
 
+use crate::automation::{self, Declaration};
 use crate::parse::Annotated;
 use crate::type_text::type_text;
 
@@ -25,6 +26,8 @@ pub(crate) struct Function {
     /// Name of the entry.
     pub(crate) export: String,
     pub(crate) parameters: Vec<Parameter>,
+    /// Triggers and schedules that run it.
+    pub(crate) declarations: Vec<Declaration>,
     /// Position of the result's type, for the compiler's error if it cannot be a reply.
     pub(crate) result_span: Span,
 }
@@ -41,8 +44,12 @@ pub(crate) struct Parameter {
 
 /// Checks an annotated function and collects every mistake in it.
 pub(crate) fn function(annotated: Annotated) -> syn::Result<Function> {
-    let Annotated { attribute, item } = annotated;
+    let Annotated {
+        attribute,
+        mut item,
+    } = annotated;
     let mut mistakes = Mistakes::default();
+    let declarations = automation::take(&mut item.attrs, |mistake| mistakes.add(mistake));
     let export = match &attribute.name {
         Some(literal) => {
             let name = literal.value();
@@ -79,6 +86,7 @@ pub(crate) fn function(annotated: Annotated) -> syn::Result<Function> {
         item,
         export,
         parameters,
+        declarations,
         result_span,
     })
 }

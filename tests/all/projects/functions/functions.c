@@ -77,3 +77,13 @@ FERRITE_FUNCTION(tell, "url")
         return false;
     return ferrite_reply_array(3) && ferrite_reply_bytes(key) && ferrite_reply_bytes(token) && ferrite_reply_bytes(none);
 }
+
+FERRITE_FUNCTION(watched, "values")
+{
+    return ferrite_reply_simple("OK");
+}
+
+FERRITE_ON(watched, "\\\"a b\\\" order:*", "set del");
+FERRITE_EVERY(watched, "365d");
+FERRITE_DECLARE("cron watched \\\"0 3 1 1 *\\\" MISSED once KEYS k ARGS x \\\"y z\\\"");
+FERRITE_CRON(watched, "0 4 1 1 *");

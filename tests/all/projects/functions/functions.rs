@@ -51,3 +51,9 @@ pub fn tell(url: &str) -> Result<Vec<String>, Error> {
     let value = |name| Ok::<_, Error>(ferrite::config(name)?.unwrap_or_else(|| "none".to_owned()));
     Ok(vec![key, value("token")?, value("other")?])
 }
+
+#[ferrite::every("365d")]
+#[ferrite_function]
+#[ferrite::on(keys = ["a b", "order:*"], events = ["set", "del"])]
+#[ferrite::cron("0 3 1 1 *", missed = "once", keys = "k", args = ["x", "y z"])]
+pub fn watched(_values: Vec<&[u8]>) {}

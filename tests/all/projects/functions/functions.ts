@@ -53,3 +53,9 @@ export function tell(url: string): string[] {
   const other = ferrite.config("other");
   return [ferrite.afterCommit(request), token === null ? "none" : token, other === null ? "none" : other];
 }
+
+// @ts-ignore: decorator
+@on(["a b", "order:*"], ["set", "del"])
+@every("365d")
+@cron("0 3 1 1 *", "k", ["x", "y z"], "once")
+export function watched(values: string[]): void {}
