@@ -1152,6 +1152,48 @@ static bool is_reserved(const char *name)
            || !strncmp(name, "__", 2);
 }
 
+/* Appends the triggers and schedules that the program declares: the texts of its export `automation`, each
+ * after a tab and with a line feed at its end. */
+static bool append_automation(JSContext *ctx, JSModuleDef *module, struct text *text)
+{
+    JSValue names_of = JS_GetModuleNamespace(ctx, module);
+    JSValue list = JS_GetPropertyStr(ctx, names_of, "automation");
+    if (JS_IsException(list))
+        return false;
+    if (JS_IsUndefined(list) || JS_IsFunction(ctx, list)) {
+        JS_FreeValue(ctx, list);
+        return true;
+    }
+    int64_t count = 0;
+    if (!JS_IsArray(list)) {
+        JS_ThrowTypeError(ctx, "the export 'automation' is no array; write such as "
+                               "`export const automation = [every('sweep', '5m')]`");
+        return false;
+    }
+    if (JS_GetLength(ctx, list, &count))
+        return false;
+    for (int64_t i = 0; i < count; i++) {
+        JSValue item = JS_GetPropertyInt64(ctx, list, i);
+        size_t len = 0;
+        const char *line = JS_IsString(item) ? JS_ToCStringLen(ctx, &len, item) : NULL;
+        bool plain = line != NULL;
+        for (size_t at = 0; plain && at < len; at++)
+            plain = (unsigned char)line[at] >= ' ';
+        if (!plain) {
+            JS_ThrowTypeError(ctx, "element %d of the export 'automation' is no text of one line; make it "
+                                   "with on, every or cron of ferrite-wasm", (int)i);
+            return false;
+        }
+        append_text(text, "\t");
+        append_text(text, line);
+        append_text(text, "\n");
+        JS_FreeCString(ctx, line);
+        JS_FreeValue(ctx, item);
+    }
+    JS_FreeValue(ctx, list);
+    return true;
+}
+
 /* Collects the functions that the program exports. A default export is the entry `run`. */
 static bool collect_entries(JSContext *ctx, JSModuleDef *module)
 {
@@ -1259,8 +1301,8 @@ static void use_positions(char *table, uint32_t len)
     positions = (const struct position *)(at + 4);
 }
 
-/* Evaluates a program. The source is followed by a zero byte. Returns the names of its entries, each with a
- * line feed at its end, or an error. */
+/* Evaluates a program. The source is followed by a zero byte. Returns the triggers and schedules that it
+ * declares and the names of its entries, each with a line feed at its end, or an error. */
 EXPORT(__engine_evaluate)
 const struct outcome *engine_evaluate(char *source, uint32_t len, char *name, char *table, uint32_t table_len)
 {
@@ -1271,7 +1313,7 @@ const struct outcome *engine_evaluate(char *source, uint32_t len, char *name, ch
         use_positions(table, table_len);
     JSModuleDef *module = NULL;
     if (start_engine() && (module = evaluate_module(context, source, len, name))
-        && collect_entries(context, module)) {
+        && collect_entries(context, module) && append_automation(context, module, &text)) {
         for (uint32_t i = 0; i < entry_count; i++) {
             append_text(&text, entries[i].name);
             append_text(&text, "\n");
@@ -1282,6 +1324,7 @@ const struct outcome *engine_evaluate(char *source, uint32_t len, char *name, ch
         JS_RunGC(runtime);
     } else {
         outcome.failed = 1;
+        text.len = 0;
         JSValue error = JS_GetException(context);
         append_error(context, &text, error);
     }

@@ -57,6 +57,44 @@ export function hgetall(key: Bytes): Record<string, string>;
 
 /** Every key that matches a pattern, each once, in order. */
 export function scan(pattern: string): string[];
+/**
+ * Goes through the keys that match a pattern, page by page: other calls and commands run in between. The keys come
+ * in no order, and one that is there all the time comes at least once. In a cluster these are the keys of the node
+ * that runs the call.
+ */
+export function scanKeys(pattern: string): Generator<string, void, undefined>;
+
+/** A trigger or a schedule, for the export `automation`. */
+export type Declaration = string;
+
+/** What runs an entry after events of keys, or before. */
+export interface TriggerOptions {
+  /** Patterns of keys. */
+  keys: string | string[];
+  /** Names of events, or `*`. */
+  events: string | string[];
+  /** Run inside the transaction that writes, and perhaps refuse it. */
+  before?: boolean;
+}
+
+/** What a schedule's entry gets. */
+export interface ScheduleOptions {
+  /** `once`: run once for all times that were missed. */
+  missed?: "skip" | "once";
+  keys?: string | string[];
+  args?: string | string[];
+}
+
+/**
+ * Declares that `entry` runs after events of keys, or before. A host adds it when it loads the module, if it stands
+ * in the export `automation`: `export const automation = [on("release", { keys: "session:*", events: "expired" })]`.
+ */
+export function on(entry: string, options: TriggerOptions): Declaration;
+/** Declares that `entry` runs again and again after a time, such as `5m`. */
+export function every(entry: string, time: string, options?: ScheduleOptions): Declaration;
+/** Declares that `entry` runs by an expression of cron, in UTC. */
+export function cron(entry: string, expression: string, options?: ScheduleOptions): Declaration;
+
 /** Runs any command. Its error is thrown as a ReplyError. */
 export function call(command: string, ...args: Value[]): Reply;
 

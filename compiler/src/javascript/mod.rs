@@ -9,9 +9,10 @@
 mod engine;
 mod entries;
 
-use ferrite_cache::{Digest, JavaScript, JavaScriptError};
+use ferrite_cache::{AUTOMATION_SECTION, Digest, JavaScript, JavaScriptError};
 use ferrite_wasm_abi::INITIALIZE_EXPORT;
 use thiserror::Error;
+use wasm_encoder::{CustomSection, Section as _};
 use wasmtime_wizer::Wizer;
 
 use crate::preinit::RandomBytes;
@@ -130,18 +131,34 @@ pub(crate) fn to_module(encoded: &[u8]) -> Result<Vec<u8>, ProgramError> {
         LIMITS,
     )
     .map_err(evaluation)?;
-    let names = evaluate(&mut started, &program).map_err(evaluation)??;
+    let Exports { names, automation } = evaluate(&mut started, &program).map_err(evaluation)??;
     let snapshot = pollster::block_on(wizer.snapshot(&context, &mut started.state()))
         .map_err(|error| broken(format!("{error:#}")))?;
-    entries::add(&snapshot, &names).map_err(|error| broken(error.to_string()))
+    let mut module = entries::add(&snapshot, &names).map_err(|error| broken(error.to_string()))?;
+    if !automation.is_empty() {
+        let section = CustomSection {
+            name: AUTOMATION_SECTION.into(),
+            data: automation.as_bytes().into(),
+        };
+        section.append_to(&mut module);
+    }
+    Ok(module)
 }
 
-/// Evaluates the program in the engine. Returns the names of its entries; the outer error is the engine's,
-/// the inner one the program's.
+/// The exports of a program that has been evaluated.
+struct Exports {
+    /// Names of its entries.
+    names: Vec<String>,
+    /// The triggers and schedules that it declares, one a line.
+    automation: String,
+}
+
+/// Evaluates the program in the engine. Returns its exports; the outer error is the engine's, the inner one
+/// the program's.
 fn evaluate(
     started: &mut Started,
     program: &JavaScript<'_>,
-) -> Result<Result<Vec<String>, ProgramError>, String> {
+) -> Result<Result<Exports, ProgramError>, String> {
     let terminated = |bytes: &[u8]| [bytes, b"\0"].concat();
     let source = place(started, &terminated(program.source))?;
     let name = place(started, &terminated(program.name.as_bytes()))?;
@@ -174,7 +191,21 @@ fn evaluate(
         let message = text.lines().next().unwrap_or_default().to_owned();
         Err(ProgramError::Thrown { message })
     } else {
-        Ok(text.lines().map(str::to_owned).collect())
+        let mut exports = Exports {
+            names: Vec::new(),
+            automation: String::new(),
+        };
+        for line in text.lines() {
+            // A declaration follows a tab, which no name of an entry has at its start.
+            match line.strip_prefix('\t') {
+                Some(declaration) => {
+                    exports.automation.push_str(declaration);
+                    exports.automation.push('\n');
+                }
+                None => exports.names.push(line.to_owned()),
+            }
+        }
+        Ok(exports)
     })
 }
 

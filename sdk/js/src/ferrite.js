@@ -107,6 +107,51 @@ export function scan(pattern) {
   return [...keys].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
 }
 
+/**
+ * Goes through the keys that match a pattern, page by page: other calls and commands run in between. The keys come
+ * in no order, and one that is there all the time comes at least once. In a cluster these are the keys of the node
+ * that runs the call.
+ */
+export function* scanKeys(pattern) {
+  let cursor = "0";
+  do {
+    const [next, page] = call("SCAN", cursor, "MATCH", pattern, "COUNT", 500);
+    yield* page;
+    cursor = next;
+  } while (cursor !== "0");
+}
+
+/** A word of a declaration, in quotes where it needs them. */
+function word(value) {
+  const text = `${value}`;
+  const plain = /^[!#-~][!-~]*$/.test(text) && !/^(KEYS|EVENTS|BEFORE|AFTER|MISSED|ARGS)$/i.test(text);
+  return plain ? text : JSON.stringify(text);
+}
+
+/** An option of a declaration with its words, of which there may be none. */
+const option = (name, words = []) => {
+  const list = [words].flat();
+  return list.length > 0 ? [name, ...list.map(word)] : [];
+};
+
+/**
+ * Declares that `entry` runs after events of keys, or before. An element of the export `automation`, by which a
+ * host adds it when it loads the module.
+ */
+export function on(entry, { keys, events, before = false }) {
+  const words = ["on", word(entry), ...option("KEYS", keys), ...option("EVENTS", events)];
+  return [...words, ...(before ? ["BEFORE"] : [])].join(" ");
+}
+
+const timed = (kind, entry, time, { missed, keys, args } = {}) =>
+  [kind, word(entry), word(time), ...option("MISSED", missed), ...option("KEYS", keys), ...option("ARGS", args)].join(" ");
+
+/** Declares that `entry` runs again and again after a time, such as `5m`. An element of the export `automation`. */
+export const every = (entry, time, options) => timed("every", entry, time, options);
+
+/** Declares that `entry` runs by an expression of cron, in UTC. An element of the export `automation`. */
+export const cron = (entry, expression, options) => timed("cron", entry, expression, options);
+
 /** Writes a line to the server's log. */
 export function log(text) {
   host.log(2, text);

@@ -1,6 +1,6 @@
 // Functions that read numbers, print, and fail.
 
-import { type Reply, ReplyError, afterCommit, bigint, call, config, entry, fetch, number, text } from "ferrite-wasm";
+import { type Reply, ReplyError, afterCommit, bigint, call, config, cron, entry, every, fetch, number, on, text } from "ferrite-wasm";
 
 export const integer = entry("integer", { n: bigint }, ({ n }) => n);
 
@@ -55,3 +55,11 @@ export const tell = entry("tell", { url: text }, ({ url }) => [
   config("token") ?? "none",
   config("other") ?? "none",
 ]);
+
+export function watched(): void {}
+
+export const automation = [
+  on("watched", { keys: ["a b", "order:*"], events: ["set", "del"] }),
+  every("watched", "365d"),
+  cron("watched", "0 3 1 1 *", { missed: "once", keys: "k", args: ["x", "y z"] }),
+];
