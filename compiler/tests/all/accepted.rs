@@ -40,8 +40,10 @@ fn describe(info: &ModuleInfo) -> String {
         rewind,
         meter: _,
         stack_depth,
+        automation,
     } = info;
     assert!(stack_depth.is_none(), "nobody asked to count");
+    assert!(automation.is_empty(), "none of them declares anything");
     let mut text = format!(
         "name {name:?}, {functions} functions in {code_len} bytes, {table_elements_min} table \
          elements, initialize {initialize}, start {start}\n"
