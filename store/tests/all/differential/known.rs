@@ -57,7 +57,13 @@ pub(super) fn equal(argv: &[Vec<u8>], ours: &Reply, theirs: &Reply) -> bool {
         b"sort" | b"sort_ro" => {
             // SORT without sorting keeps each server's own order, as does ALPHA for equal weights.
             let has = |word: &[u8]| argv.iter().any(|argument| argument == word);
-            let any_order = has(b"nosort") || (has(b"ALPHA") && has(b"BY"));
+            let by = argv
+                .iter()
+                .position(|word| word.eq_ignore_ascii_case(b"by"));
+            let pattern = by.and_then(|at| argv.get(at + 1));
+            // A pattern without a star is one weight for all.
+            let constant = pattern.is_some_and(|pattern| !pattern.contains(&b'*'));
+            let any_order = constant || (has(b"ALPHA") && has(b"BY"));
             let width = argv
                 .iter()
                 .filter(|argument| argument.as_slice() == b"GET")

@@ -42,12 +42,19 @@ fn setting(name: &str) -> Option<u64> {
 
 /// Returns true for a request that is not made, because it does something else in Valkey: there, a key that
 /// is called `fields` begins the fields, and `LSET` takes the lower 32 bits of an index.
-/// `SPOP` of some members takes random ones.
+/// `SPOP` of some members takes random ones, and a negative offset of `LIMIT` depends on the set's size.
 fn is_left_out(argv: &[Vec<u8>]) -> bool {
     let name = argv[0].to_ascii_lowercase();
     let number = |at: usize| -> Option<i64> { str::from_utf8(argv.get(at)?).ok()?.parse().ok() };
     match name.as_slice() {
         b"lset" => return number(2).is_some_and(|index| i32::try_from(index).is_err()),
+        b"zrangestore" => {
+            let limit = argv
+                .iter()
+                .position(|word| word.eq_ignore_ascii_case(b"limit"));
+            let offset = limit.and_then(|at| number(at + 1));
+            return offset.is_some_and(i64::is_negative);
+        }
         b"spop" => return number(2).is_some_and(|count| (1..1_000).contains(&count)),
         _ => {}
     }
