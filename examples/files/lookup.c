@@ -70,11 +70,11 @@ FERRITE_FUNCTION(with_currency, "currency")
     FILE *table = open_table();
     if (!table)
         return false;
-    FILE *names = fopen("/work/names", "w+");
+    FILE *names = fopen("/tmp/names", "w+");
     if (!names) {
         fclose(table);
-        return ferrite_fail(ferrite_text("ERR there is no /work; the server offers it by "
-                                         "allow_filesystem = [\"work:scratch=64KB\"]"));
+        return ferrite_fail(ferrite_text("ERR there is no /tmp; the server offers it by "
+                                         "allow_filesystem = [\"tmp:scratch=64KB\"]"));
     }
     country read;
     uint32_t count = 0;

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use ferrite_tests::{Client, EngineKind, Reply, Server, program};
 
-const PERMISSIONS: &str = r#"{"allow_filesystem": ["tables", "work"]}"#;
+const PERMISSIONS: &str = r#"{"allow_filesystem": ["tables", "tmp"]}"#;
 
 /// The built example; `None` where it was not built.
 fn example() -> Option<PathBuf> {
@@ -68,7 +68,7 @@ fn a_table_is_read_on_the_server() {
     let Some(wasm) = example() else { return };
     let wasm = fs::read(wasm).expect("it is built");
     let tables = tables();
-    let offered = format!("tables={},work:scratch=64KB", tables.path().display());
+    let offered = format!("tables={},tmp:scratch=64KB", tables.path().display());
     let server = Server::builder()
         .arguments(&["--wasm-security-allow-filesystem", &offered])
         .start();
@@ -103,7 +103,7 @@ fn a_table_is_read_in_valkey_and_redis() {
                 "allow-filesystem",
                 &offered,
                 "allow-filesystem",
-                "work:scratch=64KB",
+                "tmp:scratch=64KB",
             ])
             .start();
         looks_up(&mut engine.client(), &wasm, tables.path());
@@ -120,7 +120,7 @@ fn a_table_is_read_on_the_command_line() {
         .args(["--arg", "CHF", "--permissions", PERMISSIONS])
         .arg("--dir")
         .arg(format!("tables={}", tables.path().display()))
-        .args(["--dir", "work:scratch=64KB"])
+        .args(["--dir", "tmp:scratch=64KB"])
         .current_dir(tables.path())
         .output()
         .expect("it runs");
