@@ -66,9 +66,15 @@ const PROMISES: &[Promise] = &[
     ),
     promise(
         "docs/security.md",
-        "Guests have no sockets, and write no files.",
+        "Guests have no sockets",
         "runtime/tests/all/wasi.rs",
         "files_and_sockets_are_not_there",
+    ),
+    promise(
+        "docs/security.md",
+        "scratch directories](files.md#scratch-directories) in memory, which go with their call",
+        "runtime/tests/all/scratch.rs",
+        "a_file_is_written_moved_and_gone_with_its_call",
     ),
     promise(
         "docs/security.md",
