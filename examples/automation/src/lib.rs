@@ -13,7 +13,7 @@ const DAY_MILLIS: i64 = 24 * 3600 * 1000;
 ///
 /// # Errors
 ///
-/// Where `stock:ITEM` is no number.
+/// `stock:ITEM` holds something else than a number.
 #[ferrite_function]
 #[ferrite::on(keys = "session:*", events = "expired")]
 pub fn release(
@@ -33,7 +33,7 @@ pub fn release(
 ///
 /// # Errors
 ///
-/// Where the permissions do not cover the page.
+/// The permissions do not cover the page.
 #[ferrite_function]
 #[ferrite::on(keys = "product:*", events = "*")]
 pub fn forget_page(product: &str, _event: Vec<&[u8]>) -> Result<(), Error> {

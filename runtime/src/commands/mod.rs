@@ -248,7 +248,7 @@ pub struct Scope<'a> {
     pub handle: Option<&'a CallHandle>,
     /// The functions that the client's user may use.
     pub functions: FunctionFilter<'a>,
-    /// What the user may add that modules declare. A host that has no rule for it leaves it at everything.
+    /// Rights of the user for what modules declare. A host that has no rule for it leaves it at everything.
     pub automation: AutomationRights,
 }
 

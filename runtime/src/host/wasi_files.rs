@@ -396,7 +396,7 @@ pub(super) fn fd_fdstat_set_flags<K: Keyspace>(
     Ok(answer(guest.state().files.set_appends(fd, appends)))
 }
 
-/// What is written is in memory, so there is nothing to wait for.
+/// Does nothing for an open file: all that is written is in memory.
 pub(super) fn fd_sync<K: Keyspace>(guest: &mut Guest<'_, K>, fd: i32) -> Result<i32> {
     guest.charge(fuel::CALL)?;
     Ok(answer(guest.state().files.stat(fd).map(drop)))

@@ -142,13 +142,13 @@ pub struct Record {
     pub automation: Option<Box<DeclaredAutomation>>,
 }
 
-/// What the module of a function declares, and the database for which it was added.
+/// Triggers and schedules that a function's module declares, and the database for which they were added.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeclaredAutomation {
     /// The database that the client had selected when it loaded the function.
     pub database: u32,
-    /// What the module declares.
+    /// The declarations.
     pub declared: Automation,
 }
 

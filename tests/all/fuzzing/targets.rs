@@ -263,7 +263,7 @@ pub(crate) fn manifest(bytes: &[u8]) {
     }
 }
 
-/// What a module declares: it reads back from the lines that show it, and a host refuses it or not.
+/// A module's declarations: they read back from the lines that show them, and a host refuses them or not.
 pub(crate) fn automation(bytes: &[u8]) {
     let Ok(automation) = Automation::read(bytes) else {
         return;

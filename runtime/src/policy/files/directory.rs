@@ -18,9 +18,9 @@ pub struct Directory {
 /// The content of a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum DirectorySource {
-    /// That of this directory, for reading.
+    /// The files of this directory, for reading.
     Path(PathBuf),
-    /// What the call writes into it, in memory.
+    /// Files in memory that the call writes itself.
     Scratch {
         /// Most bytes, those of names included.
         bytes_max: u64,

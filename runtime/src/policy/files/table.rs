@@ -43,7 +43,7 @@ enum OpenDirectory {
 #[derive(Debug)]
 struct OpenFile {
     place: Place,
-    /// What was known of a file on disk when it was opened.
+    /// Type, size and time of a file on disk when it was opened.
     stat: FileStat,
     /// Offset of the next read or write.
     position: u64,

@@ -48,10 +48,10 @@ impl Kind {
     }
 }
 
-/// What one attribute declares, without its entry.
+/// One attribute's trigger or schedule, without its entry.
 pub(crate) struct Declaration {
     kind: Kind,
-    /// What follows the entry's name in the line.
+    /// The part of the line after the entry's name.
     rest: String,
 }
 
