@@ -1,4 +1,4 @@
-//! What a call asks about all keys, by `KEYS`, `SCAN`, `DBSIZE` and `RANDOMKEY`, and the engine's answers.
+//! Questions of a call about all keys, by `KEYS`, `SCAN`, `DBSIZE` and `RANDOMKEY`, and the engine's answers.
 //!
 //! They are asked for once, and kept through all tries of the call. No commit proves them.
 

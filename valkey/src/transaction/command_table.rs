@@ -71,7 +71,7 @@ pub(crate) struct DataCommand {
     pub(crate) write: bool,
     /// Positions of the keys that it names; `None` if the server does not tell.
     pub(crate) keys: Option<Positions>,
-    /// What its cost depends on.
+    /// The way in which its cost is foreseen.
     pub(crate) shape: Shape,
     /// True if commands of its name may name keys.
     takes_keys: bool,

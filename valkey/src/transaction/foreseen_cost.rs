@@ -24,7 +24,7 @@ pub(crate) struct Cost {
     reply_bytes: u64,
 }
 
-/// What a command's cost depends on, before it runs.
+/// The way in which a command's cost is foreseen: by its keys, their sizes, or its arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shape {
     /// The number of its keys alone.
