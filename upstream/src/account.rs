@@ -21,6 +21,20 @@ impl Account {
         words.push(password);
         Some(words)
     }
+
+    /// Returns an answer to `AUTH` as it may be shown. A server that does not know the command repeats its
+    /// words; then only the error's code is left.
+    pub(crate) fn without_secret<'t>(&self, answer: &'t str) -> &'t str {
+        let password = self.password.as_deref().unwrap_or_default();
+        let repeats = |text: &str| !password.is_empty() && text.contains(password);
+        if repeats(answer) {
+            return match answer.split(' ').next() {
+                Some(code) if !repeats(code) => code,
+                _ => "ERR",
+            };
+        }
+        answer
+    }
 }
 
 /// Shows no password.
@@ -31,5 +45,30 @@ impl fmt::Debug for Account {
             "Account({})",
             self.user.as_deref().unwrap_or("default")
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Account;
+
+    #[test]
+    fn an_answer_that_repeats_the_password_is_cut() {
+        let account = Account {
+            user: Some("app".to_owned()),
+            password: Some("s3cret".to_owned()),
+        };
+        let unknown = "ERR unknown command 'AUTH', with args beginning with: 'app' 's3cret' ";
+        for (answer, shown) in [
+            (unknown, "ERR"),
+            ("s3cret", "ERR"),
+            (
+                "WRONGPASS invalid username-password pair",
+                "WRONGPASS invalid username-password pair",
+            ),
+        ] {
+            assert_eq!(account.without_secret(answer), shown);
+        }
+        assert_eq!(Account::default().without_secret(unknown), unknown);
     }
 }

@@ -54,8 +54,10 @@ pub(crate) fn read(source: &[u8], entries: &[EntryInfo]) -> Result<Automation, D
             // One byte beyond the limit is enough to be refused.
             let room = (ferrite_cache::AUTOMATION_BYTES_MAX + 1).saturating_sub(content.len());
             let data = section.data();
+            if !content.is_empty() {
+                content.push(b'\n');
+            }
             content.extend_from_slice(&data[..data.len().min(room)]);
-            content.push(b'\n');
         }
     }
     if content.is_empty() {

@@ -1,6 +1,6 @@
 //! Triggers and schedules that a module declares, and the definitions that are made of them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use ferrite_cache::{Automation, DeclaredSchedule, DeclaredTime, DeclaredTrigger};
 
@@ -112,15 +112,25 @@ pub(crate) fn within(declaration: &dyn std::fmt::Display, error: &CallError) -> 
 
 /// Names for the declarations of one kind.
 #[derive(Default)]
-struct Names(HashMap<String, usize>);
+struct Names {
+    /// Number of declarations of each entry.
+    counts: HashMap<String, usize>,
+    given: HashSet<String>,
+}
 
 impl Names {
     fn next(&mut self, function: &FunctionName, entry: &str) -> Result<FunctionName, CallError> {
-        let count = self.0.entry(entry.to_owned()).or_default();
-        *count += 1;
-        let name = match count {
-            1 => format!("{function}:{entry}"),
-            count => format!("{function}:{entry}:{count}"),
+        let count = self.counts.entry(entry.to_owned()).or_default();
+        // Another entry may be called like that: `a:2` beside the second one of `a`.
+        let name = loop {
+            *count += 1;
+            let name = match *count {
+                1 => format!("{function}:{entry}"),
+                count => format!("{function}:{entry}:{count}"),
+            };
+            if self.given.insert(name.clone()) {
+                break name;
+            }
         };
         FunctionName::parse(name.as_bytes()).map_err(|error| {
             let text = error.to_string().replace("function's name", "name for it");

@@ -20,6 +20,9 @@ const CHUNK_BYTES: usize = 16 << 10;
 /// Fuel of a system call on a path or a descriptor, besides bytes.
 const SYSTEM_CALL: u64 = 2000;
 
+/// Fuel for each name of a directory that is read and sorted.
+const LISTED_NAME: u64 = 64;
+
 /// Bytes of one vector: address and length.
 const VECTOR_BYTES: u32 = 8;
 
@@ -499,9 +502,15 @@ pub(super) fn fd_readdir<K: Keyspace>(
     if first == 0 {
         view.state.files.rewind_entries(fd);
     }
+    let is_listed = view.state.files.is_listed(fd);
     let entries = match view.state.files.entries(fd) {
         Ok(entries) => entries,
         Err(errno) => return Ok(errno),
+    };
+    let listing = if is_listed {
+        0
+    } else {
+        entries.len() as u64 * LISTED_NAME
     };
     let buffer = &mut view.memory[span];
     let mut used = 0;
@@ -525,6 +534,7 @@ pub(super) fn fd_readdir<K: Keyspace>(
     guest
         .view()?
         .write(out.cast_unsigned(), &(used as u32).to_le_bytes())?;
+    guest.charge(listing)?;
     Ok(SUCCESS)
 }
 

@@ -132,18 +132,7 @@ pub(crate) fn check_function(
     argv: &[&[u8]],
     command: &Command<'_>,
 ) -> Result<(), Denial> {
-    match &user.commands {
-        UserCommands::Rights(rights) => {
-            let sufficient = rights_for_functions(spec.right);
-            if !sufficient.iter().any(|&right| rights.has(right)) {
-                return Err(Denial::Right {
-                    command: spec.name.to_ascii_lowercase(),
-                    right: sufficient[0],
-                });
-            }
-        }
-        UserCommands::Rules(_) => check_rules(user, number, spec.name, argv)?,
-    }
+    check_function_command(user, number, spec, argv)?;
     if let Some(function) = command.function()
         && !user.may_use(function)
     {
@@ -157,6 +146,28 @@ pub(crate) fn check_function(
             check_keys(user, call.keys.iter().copied(), true, !call.read_only)
         }
         _ => Ok(()),
+    }
+}
+
+/// Checks if a user may run a command on functions at all, with its subcommand.
+fn check_function_command(
+    user: &User,
+    number: u16,
+    spec: &FunctionSpec,
+    argv: &[&[u8]],
+) -> Result<(), Denial> {
+    match &user.commands {
+        UserCommands::Rights(rights) => {
+            let sufficient = rights_for_functions(spec.right);
+            if !sufficient.iter().any(|&right| rights.has(right)) {
+                return Err(Denial::Right {
+                    command: spec.name.to_ascii_lowercase(),
+                    right: sufficient[0],
+                });
+            }
+            Ok(())
+        }
+        UserCommands::Rules(_) => check_rules(user, number, spec.name, argv),
     }
 }
 
@@ -188,9 +199,12 @@ pub(crate) fn check_server(
 
 /// Returns what a user may add that modules declare: what the commands for it are allowed to do.
 pub(crate) fn automation_rights(user: &User, table: &CommandTable) -> AutomationRights {
-    let may = |name: &[u8]| {
-        let found = table.find(name);
-        found.is_some_and(|found| check(user, found, &[name, b"LIST"]).is_ok())
+    let may = |name: &[u8]| match table.find(name) {
+        Some(FoundCommand {
+            number,
+            command: CommandRef::Function(spec),
+        }) => check_function_command(user, number, spec, &[name, b"ADD"]).is_ok(),
+        _ => false,
     };
     AutomationRights {
         triggers: may(b"WASM.TRIGGER"),

@@ -242,7 +242,8 @@ fn before_refuses_writes_and_library_commands_add_as_well() {
 fn a_user_who_may_add_none_cannot_load_them() {
     let server = Server::start();
     let mut client = server.client();
-    let user = "ACL SETUSER dev on >secret ~* +wasm.define";
+    // To look at triggers and schedules is not to add them.
+    let user = "ACL SETUSER dev on >secret ~* +wasm.define +wasm.trigger|list +wasm.schedule|list";
     assert_eq!(client.run(user), ok());
     let mut dev = server.client();
     assert_eq!(dev.run("AUTH dev secret"), ok());
@@ -256,7 +257,7 @@ fn a_user_who_may_add_none_cannot_load_them() {
         );
     }
     loaded(&define(&mut dev, "f", "", READ_WRITE));
-    assert_eq!(client.run("ACL SETUSER dev +wasm.trigger"), ok());
+    assert_eq!(client.run("ACL SETUSER dev +wasm.trigger|add"), ok());
     loaded(&define(&mut dev, "f", trigger, READ_WRITE));
 }
 

@@ -139,6 +139,10 @@ impl<T: GuestThreads> Run<'_, T> {
                             }
                             _ => {}
                         }
+                        // A key that was chosen without the answer must not choose the slot.
+                        if wanted.awaits_slot() && matches!(missing, Missing::Listing(_)) {
+                            break;
+                        }
                     }
                 }
                 // A script has read everything as of one moment.

@@ -73,6 +73,11 @@ impl Wanted {
         Ok(())
     }
 
+    /// Returns true if the engine is a cluster and no key has chosen the slot of the call yet.
+    pub(super) const fn awaits_slot(&self) -> bool {
+        self.has_slots && self.slot.is_none()
+    }
+
     /// Returns true if the key is in another slot than the keys so far.
     pub(super) fn is_elsewhere(&self, missing: &Missing) -> bool {
         let (Missing::Key(key) | Missing::Field(key, _) | Missing::Whole(key)) = missing else {

@@ -43,21 +43,23 @@ pub(crate) async fn open(
         .map_err(|error| unreachable(error.to_string()))?;
     // Ends with the last clone of the connection.
     tokio::spawn(driver);
-    let mut first = Vec::new();
     if let Some(words) = account.auth() {
         let mut auth = Cmd::new();
         words.into_iter().for_each(|word| {
             auth.arg(word);
         });
-        first.push(auth);
+        let answered = answer(&mut connection, &auth, options, address).await;
+        answered.map_err(|error| match error {
+            UpstreamError::Refused(text) => {
+                UpstreamError::Refused(account.without_secret(&text).into())
+            }
+            error => error,
+        })?;
     }
     if database != 0 {
         let mut select = redis::cmd("SELECT");
         select.arg(database);
-        first.push(select);
-    }
-    for command in first {
-        answer(&mut connection, &command, options, address).await?;
+        answer(&mut connection, &select, options, address).await?;
     }
     Ok(connection)
 }

@@ -39,17 +39,22 @@ async fn ask(
 ) -> Result<Option<Address>, UpstreamError> {
     // The credentials of the URL are the engine's.
     let account = &options.sentinel_account;
-    let refused = |error| {
-        match error {
-        UpstreamError::Refused(text) => UpstreamError::Unreachable {
-            address: sentinel.to_string(),
-            reason: format!(
-                "this Sentinel answered \"{text}\"; check upstream.sentinel_user and upstream.sentinel_password"
-            )
-            .into(),
-        },
+    let refused = |error| match error {
+        UpstreamError::Refused(text) => {
+            let concerns_account = ["WRONGPASS", "NOAUTH", "NOPERM"]
+                .iter()
+                .any(|code| text.starts_with(code));
+            let advice = if concerns_account {
+                "; check upstream.sentinel_user and upstream.sentinel_password"
+            } else {
+                ""
+            };
+            UpstreamError::Unreachable {
+                address: sentinel.to_string(),
+                reason: format!("this Sentinel answered \"{text}\"{advice}").into(),
+            }
+        }
         error => error,
-    }
     };
     let opened = connection::open(options, sentinel, account, 0).await;
     let mut opened = opened.map_err(refused)?;

@@ -85,7 +85,7 @@ pub(crate) fn run(
 fn rights(locked: &LockedContext) -> AutomationRights {
     let may = |command: &str| {
         locked.with_lock(|context| {
-            let words = [command, "LIST"].map(|word| context.string(word.as_bytes()));
+            let words = [command, "ADD"].map(|word| context.string(word.as_bytes()));
             context.may_run(&words.each_ref().map(|word| word.borrow()))
         })
     };

@@ -386,7 +386,7 @@ fn write_page(page: &mut String, machine: &Machine, figures: &Upstream) -> std::
     )?;
     writeln!(
         page,
-        "What the engine saves is what it can do for others meanwhile.\n"
+        "The engine's part is what it cannot do for others meanwhile.\n"
     )?;
     writeln!(
         page,
@@ -432,7 +432,7 @@ fn write_scaling(page: &mut String, rows: &[Row], scaling: &[Scaling]) -> std::f
     )?;
     writeln!(
         page,
-        "The machine has so few processors that more servers than those cannot add anything here:\n"
+        "The load shares the machine's processors with them, and its turns do not end at the same moment:\n"
     )?;
     writeln!(page, "| servers | calls a second |")?;
     writeln!(page, "|---|---|")?;
@@ -448,7 +448,7 @@ fn write_scaling(page: &mut String, rows: &[Row], scaling: &[Scaling]) -> std::f
     }
     writeln!(
         page,
-        "\nSo the rest is a model, fed with the processor times measured above at -P {}: servers that have so many",
+        "\nWhat more machines would do is a model, fed with the processor times measured above at -P {}: servers that have so many",
         PIPELINED.pipeline
     )?;
     writeln!(

@@ -198,8 +198,8 @@ impl Scratch {
             self.bytes += more;
         } else {
             content.truncate(len as usize);
-            if len == 0 {
-                *content = Vec::new();
+            if content.capacity() / 2 > content.len() {
+                content.shrink_to_fit();
             }
             self.bytes -= old - len;
         }
@@ -262,6 +262,10 @@ impl Scratch {
         let node = self.find(&from)?.ok_or(errno::NOENT)?;
         if from.name.is_empty() || to.name.is_empty() {
             return Err(errno::INVAL);
+        }
+        // All directories above a linked one are linked, so that their parents lead to the root.
+        if !self.nodes[to.directory].linked {
+            return Err(errno::NOENT);
         }
         let replaced = self.find(&to)?;
         if replaced == Some(node) {
@@ -434,7 +438,7 @@ impl Scratch {
 
 #[cfg(test)]
 mod tests {
-    use super::{NODE_BYTES, NODES_MAX, Opening, Scratch};
+    use super::{Content, NODE_BYTES, NODES_MAX, Opening, Scratch};
     use crate::policy::files::errno;
 
     const CREATE: Opening = Opening {
@@ -514,6 +518,39 @@ mod tests {
             .rename((root, b"z/f"), (root, b"z/g"))
             .expect("free");
         assert_eq!(scratch.stat_beneath(root, b"z/f"), Err(errno::NOENT));
+    }
+
+    #[test]
+    fn nothing_moves_into_a_directory_that_was_removed() {
+        let mut scratch = Scratch::new(1 << 20);
+        let root = Scratch::ROOT;
+        for path in [&b"x"[..], b"x/d", b"w", b"q"] {
+            scratch.create_directory(root, path).expect("room");
+        }
+        let opening = Opening::default();
+        let d = scratch.open(root, b"x/d", opening).expect("it is there");
+        let w = scratch.open(root, b"w", opening).expect("it is there");
+        for path in [&b"x/d"[..], b"x"] {
+            scratch.remove(root, path, true).expect("it is empty");
+        }
+        let moved = scratch.rename((root, b"w"), (d, b"w"));
+        assert_eq!(moved, Err(errno::NOENT));
+        // Whoever accepted that would go in a circle here.
+        scratch.create_directory(w, b"z").expect("room");
+        assert_eq!(scratch.rename((root, b"q"), (w, b"q")), Ok(()));
+        assert!(scratch.stat_beneath(root, b"w/q").is_ok());
+    }
+
+    #[test]
+    fn a_file_that_is_shortened_gives_its_memory_back() {
+        let mut scratch = Scratch::new(1 << 20);
+        let node = scratch.open(Scratch::ROOT, b"f", CREATE).expect("room");
+        scratch.set_len(node, 500_000).expect("room");
+        scratch.set_len(node, 1).expect("it is longer");
+        let Content::File(content) = &scratch.nodes[node].content else {
+            panic!("it is a file");
+        };
+        assert!(content.capacity() < 1000, "{}", content.capacity());
     }
 
     #[test]

@@ -413,6 +413,11 @@ impl FileTable {
         Ok(self.file(fd)?.entries.as_deref().unwrap_or_default())
     }
 
+    /// Returns true if the names in a directory were read and are kept.
+    pub(crate) fn is_listed(&mut self, fd: i32) -> bool {
+        self.file(fd).is_ok_and(|file| file.entries.is_some())
+    }
+
     /// Lets the names in a directory be read again, as a program that begins anew expects.
     pub(crate) fn rewind_entries(&mut self, fd: i32) {
         if let Ok(file) = self.file(fd) {

@@ -99,8 +99,26 @@ impl<K: Keyspace> Runtime<K> {
             &mut ChangedSequences<'_>,
         ) -> Result<Option<R>, CallError>,
     ) -> Result<Option<R>, CallError> {
+        let mut change = Some(change);
+        let mut run =
+            |names: &mut Names<_>, sequences: &mut ChangedSequences<'_>| match change.take() {
+                Some(change) => change(names, sequences),
+                None => Ok(None),
+            };
         if automation.is_none() && !self.has_declared(name.as_bytes()) {
-            return self.0.change(change);
+            let mut declares = false;
+            let changed = self.0.change(|names, sequences| {
+                // Another load may have added some meanwhile; no other is under way now.
+                declares = self.has_declared(name.as_bytes());
+                if declares {
+                    Ok(None)
+                } else {
+                    run(names, sequences)
+                }
+            });
+            if !declares {
+                return changed;
+            }
         }
         let definitions = Definitions::of(name, automation, now_millis())?;
         let known = self.function(name.as_bytes()).ok();
@@ -110,7 +128,7 @@ impl<K: Keyspace> Runtime<K> {
         transaction.lock_for_commit();
         let mut replaced = false;
         let changed = self.0.change(|names, sequences| {
-            let result = change(names, sequences)?;
+            let result = run(names, sequences)?;
             if result.is_some() {
                 self.replace_declared(transaction, name, definitions)?;
                 replaced = true;
