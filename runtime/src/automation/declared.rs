@@ -245,6 +245,19 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_that_is_called_like_a_second_one_gets_another_name() {
+        let lines = "every a 1m\nevery a 2m\nevery a:2 3m\nevery a:2 4m";
+        let automation = DeclaredAutomation {
+            database: 0,
+            declared: automation(lines),
+        };
+        let name = FunctionName::parse(b"f").expect("a name");
+        let made = Definitions::of(&name, Some(&automation), 1000).expect("definitions");
+        let ids: Vec<_> = made.schedules.iter().map(|one| one.id.as_str()).collect();
+        assert_eq!(ids, ["f:a", "f:a:2", "f:a:2:2", "f:a:2:3"]);
+    }
+
+    #[test]
     fn what_a_host_refuses_names_the_declaration() {
         for (text, expected) in [
             (
