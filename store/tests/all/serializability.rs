@@ -134,8 +134,8 @@ fn commit(store: &Store, clock: &AtomicUsize, number: usize, steps: &[Step], way
                     }
                 }
             }
-            // A plain command.
-            2 | 3 if steps.len() == 1 => {
+            // A plain command; `KEYS` outside a transaction is no view of one moment.
+            2 | 3 if matches!(steps, [step] if !matches!(step, Step::Keys)) => {
                 let mut session = Session::new();
                 let mut waited = false;
                 let ran = done.run(steps, &mut |argv| loop {
