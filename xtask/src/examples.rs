@@ -1,4 +1,5 @@
-//! `cargo xtask examples`: builds the example functions from source to `target/examples/*.wasm`.
+//! `cargo xtask examples`: builds the example functions from source to `target/examples/*.wasm`, and puts those
+//! in JavaScript beside them, which `ferrite-wasmc` takes as they are.
 //!
 //! An example is a folder below `examples/`: a package that builds a `cdylib`, a C file, a WAT file, a
 //! package of npm whose functions are in AssemblyScript, a module of Go, a project of Python, or a file in
@@ -7,8 +8,6 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use ferrite_cache::JavaScript;
-use ferrite_compiler::SourceLimits;
 
 use crate::run;
 use crate::tools::guest_rustc::GUEST_TARGET;
@@ -64,7 +63,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         bail!("{} cannot be built without its compiler", example.name);
     }
     for function in chosen.build(workspace)? {
-        println!("{}", workspace.shown(&function.wasm).display());
+        println!("{}", workspace.shown(&function.source).display());
     }
     Ok(())
 }
@@ -127,14 +126,15 @@ impl Prepared {
 /// A built example.
 pub(crate) struct Function {
     pub(crate) name: String,
-    pub(crate) wasm: PathBuf,
+    /// The file that `ferrite-wasmc` compiles: a module, or a program in JavaScript.
+    pub(crate) source: PathBuf,
     /// The file of its permissions, if it needs more than reading.
     pub(crate) permissions: Option<PathBuf>,
 }
 
 /// A function to build.
 struct Example {
-    /// Its name, and that of the `.wasm` file without the extension.
+    /// Its name, and that of the built file without the extension.
     name: String,
     folder: PathBuf,
     source: Source,
@@ -261,6 +261,7 @@ impl Example {
         std::fs::create_dir_all(&folder)
             .with_context(|| format!("cannot make {}", folder.display()))?;
         let wasm = folder.join(&self.name).with_extension("wasm");
+        let mut built = wasm.clone();
         match &self.source {
             Source::Rust { package } => self.build_rust(workspace, compilers, package, &wasm)?,
             Source::C(source) => build_c(workspace, compilers, source, &wasm)?,
@@ -272,7 +273,11 @@ impl Example {
                 let mut builder = python.ferrite_build(workspace);
                 run::run(builder.arg(".").arg(&wasm).current_dir(folder))?;
             }
-            Source::JavaScript(source) => build_javascript(source, &wasm)?,
+            Source::JavaScript(program) => {
+                built.set_extension("js");
+                std::fs::copy(program, &built)
+                    .with_context(|| format!("cannot copy {}", program.display()))?;
+            }
             Source::Wat(source) => {
                 let bytes = wat::parse_file(source)?;
                 std::fs::write(&wasm, bytes)
@@ -282,7 +287,7 @@ impl Example {
         let permissions = Some(self.folder.join("permissions.json")).filter(|file| file.is_file());
         Ok(Function {
             name: self.name.clone(),
-            wasm,
+            source: built,
             permissions,
         })
     }
@@ -329,22 +334,6 @@ fn build_c(workspace: &Workspace, compilers: &Compilers, source: &Path, wasm: &P
     zig.args(["cc", "--target=wasm32-wasi", "-mexec-model=reactor", "-Os"]);
     zig.args(["-Wl,-z,stack-size=65536", "-Wl,--strip-debug", "-o"]);
     run::run(zig.arg(wasm).arg(source))
-}
-
-/// Evaluates the program, as `ferrite-wasmc compile` does.
-fn build_javascript(source: &Path, wasm: &Path) -> Result<()> {
-    let shown = source.display();
-    let text = std::fs::read(source).with_context(|| format!("cannot read {shown}"))?;
-    let name = source.file_name().unwrap_or_default().to_string_lossy();
-    let program = JavaScript {
-        name: &name,
-        positions: &[],
-        source: &text,
-    };
-    let module = ferrite_compiler::to_wasm(&program.encode(), &SourceLimits::default())
-        .with_context(|| shown.to_string())?
-        .into_owned();
-    std::fs::write(wasm, module).with_context(|| format!("cannot write {}", wasm.display()))
 }
 
 /// Builds with the compiler and the SDK that the package's lock file names.

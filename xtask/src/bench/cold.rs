@@ -80,7 +80,7 @@ pub(super) fn measure(workspace: &Workspace, profile: BuildProfile) -> Result<Co
     }
     for function in examples::build(workspace)? {
         if function.name == REAL {
-            let kind = Kind::real(std::fs::read(&function.wasm)?);
+            let kind = Kind::real(std::fs::read(&function.source)?);
             loads.push(step(REAL)?.loads(&kind, REAL_COUNT)?);
         }
     }

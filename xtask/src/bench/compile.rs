@@ -130,7 +130,7 @@ fn modules(workspace: &Workspace, folder: &Path) -> Result<Vec<(String, PathBuf)
         .into_iter()
         .filter(|function| function.name == "json_patch")
     {
-        modules.push((function.name, function.wasm));
+        modules.push((function.name, function.source));
     }
     Ok(modules)
 }

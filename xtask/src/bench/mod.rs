@@ -1,8 +1,8 @@
 //! `cargo xtask bench`: measures the speed beside peers, and writes the page with the figures.
 //!
-//! A part measures one thing and keeps its figures in `target/bench/PART.json`.
-//! `docs/benchmarks.md` and its plot are written from the files that exist. Contenders take turns
-//! within a run, so that noise on the machine slows all of them.
+//! A part measures one thing and keeps its figures in `benches/figures/PART.json`, with the machine and
+//! the commit. The pages in `docs/` and the plot are written from these files, so a part can be measured
+//! again alone. Contenders take turns within a run, so that noise on the machine slows all of them.
 
 mod cells;
 mod cold;
@@ -109,27 +109,18 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
                 *part,
                 &socket::measure(workspace, options.profile, options.rounds, options.seconds)?,
             )?,
-            Part::Module => {
-                let figures =
-                    module::measure(workspace, options.profile, options.rounds, options.seconds)?;
-                keep(workspace, options, *part, &figures)?;
-                let machine = Machine::here(workspace, options.profile);
-                // A separate page, so that it can be measured alone.
-                write(
-                    &workspace.root.join("docs/benchmarks-valkey.md"),
-                    &module::page(&machine, &figures),
-                )?;
-            }
-            Part::Upstream => {
-                let figures =
-                    upstream::measure(workspace, options.profile, options.rounds, options.seconds)?;
-                keep(workspace, options, *part, &figures)?;
-                let machine = Machine::here(workspace, options.profile);
-                write(
-                    &workspace.root.join("docs/benchmarks-upstream.md"),
-                    &upstream::page(&machine, &figures),
-                )?;
-            }
+            Part::Module => keep(
+                workspace,
+                options,
+                *part,
+                &module::measure(workspace, options.profile, options.rounds, options.seconds)?,
+            )?,
+            Part::Upstream => keep(
+                workspace,
+                options,
+                *part,
+                &upstream::measure(workspace, options.profile, options.rounds, options.seconds)?,
+            )?,
             Part::Store => keep(
                 workspace,
                 options,
@@ -160,6 +151,14 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     if let Some((socket, _)) = &socket {
         write(&docs.join("benchmarks.svg"), &plot::throughput(socket))?;
     }
+    if let Some((module, machine)) = kept(workspace, Part::Module)? {
+        let page = module::page(&machine, &module);
+        write(&docs.join("benchmarks-valkey.md"), &page)?;
+    }
+    if let Some((upstream, machine)) = kept(workspace, Part::Upstream)? {
+        let page = upstream::page(&machine, &upstream);
+        write(&docs.join("benchmarks-upstream.md"), &page)?;
+    }
     let measured = page::Measured {
         socket,
         store,
@@ -172,8 +171,8 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
 
 fn file(workspace: &Workspace, part: Part) -> PathBuf {
     workspace
-        .target
-        .join("bench")
+        .root
+        .join("benches/figures")
         .join(part.name())
         .with_extension("json")
 }
@@ -195,12 +194,12 @@ fn keep<T: Serialize>(
     )
 }
 
-/// Returns the kept figures of a part and the machine; `None` if the part was never measured here.
+/// Returns the kept figures of a part and the machine; `None` if the part was never measured.
 fn kept<T: DeserializeOwned>(workspace: &Workspace, part: Part) -> Result<Option<(T, Machine)>> {
     let path = file(workspace, part);
     if !path.is_file() {
         println!(
-            "note: {} was not measured, and has no place on the page",
+            "note: {} was not measured, and has no place on a page",
             part.name()
         );
         return Ok(None);

@@ -234,7 +234,7 @@ pub(super) fn source(workspace: &Workspace, name: &str) -> Result<Vec<u8>> {
         .find(|function| function.name == name);
     let built =
         built.with_context(|| format!("{name} is neither in benches/functions nor in examples"))?;
-    std::fs::read(&built.wasm).with_context(|| format!("cannot read {}", built.wasm.display()))
+    std::fs::read(&built.source).with_context(|| format!("cannot read {}", built.source.display()))
 }
 
 pub(super) fn function(name: &str, isolation: &str) -> String {

@@ -160,7 +160,7 @@ fn compile(
     let cache = folder.join("cache/wasm");
     let files: Vec<_> = functions
         .iter()
-        .map(|function| function.wasm.clone())
+        .map(|function| function.source.clone())
         .collect();
     run::run(&mut wasmc::compile_command(
         workspace, wasmc, &cache, &files,
