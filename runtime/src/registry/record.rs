@@ -137,7 +137,8 @@ pub struct Record {
     /// The signed bundle that it was loaded from, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<Box<Release>>,
-    /// The triggers and schedules that its module declares, if they were added.
+    /// The triggers and schedules that its module declares, if they were added, and their database. There is one
+    /// without declarations if it was loaded for another database than 0, where a later version may declare some.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub automation: Option<Box<DeclaredAutomation>>,
 }
@@ -150,6 +151,19 @@ pub struct DeclaredAutomation {
     pub database: u32,
     /// The declarations.
     pub declared: Automation,
+}
+
+impl Record {
+    /// Returns what its module declares, if that was added.
+    pub(crate) fn declared(&self) -> Option<&Automation> {
+        let declared = self.automation.as_ref().map(|one| &one.declared);
+        declared.filter(|declared| declared.lines().next().is_some())
+    }
+
+    /// Returns the database for which what its module declares is added.
+    pub(crate) fn database(&self) -> u32 {
+        self.automation.as_ref().map_or(0, |one| one.database)
+    }
 }
 
 fn is_default(limits: &LimitSettings) -> bool {

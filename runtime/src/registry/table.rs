@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 /// Parts of a table. A change copies those that it touches, and no others: with 10,000 names, about 160
 /// of them for each name that changes.
@@ -170,11 +170,48 @@ impl<T> Registry<T> {
         &self,
         change: impl FnOnce(&mut Names<T>) -> Result<R, E>,
     ) -> Result<R, E> {
-        let _changing = self.changing.lock();
+        let (result, _changing) = self.begin_change(change)?.publish();
+        Ok(result)
+    }
+
+    /// Changes the names, or nothing if `change` fails, and leaves it to the caller when readers see them.
+    ///
+    /// Other changes wait until the one that is returned is over.
+    pub(crate) fn begin_change<R, E>(
+        &self,
+        change: impl FnOnce(&mut Names<T>) -> Result<R, E>,
+    ) -> Result<PendingChange<'_, T, R>, E> {
+        let changing = self.changing.lock();
         let mut names = Names::clone(&self.names.load());
         let result = change(&mut names)?;
-        self.names.store(Arc::new(names));
-        Ok(result)
+        Ok(PendingChange {
+            registry: self,
+            changing,
+            names,
+            result,
+        })
+    }
+}
+
+/// A change that readers do not see yet. Dropping it discards the change.
+pub(crate) struct PendingChange<'r, T, R> {
+    registry: &'r Registry<T>,
+    changing: MutexGuard<'r, ()>,
+    names: Names<T>,
+    result: R,
+}
+
+impl<'r, T, R> PendingChange<'r, T, R> {
+    /// Lets readers see the change, and returns its result. Other changes wait until the guard is dropped.
+    pub(crate) fn publish(self) -> (R, MutexGuard<'r, ()>) {
+        let Self {
+            registry,
+            changing,
+            names,
+            result,
+        } = self;
+        registry.names.store(Arc::new(names));
+        (result, changing)
     }
 }
 

@@ -48,9 +48,16 @@ impl<K: Keyspace> Runtime<K> {
         self.send_wanted_events();
     }
 
+    /// Lets the host tell of events if there are triggers. Call it after each change of them.
     pub(super) fn send_wanted_events(&self) {
-        let any = !self.0.triggers.list().is_empty();
-        self.keyspace().send_events(any);
+        loop {
+            let any = !self.0.triggers.list().is_empty();
+            self.keyspace().send_events(any);
+            // Another change may have come between, and told the host before.
+            if any != self.0.triggers.list().is_empty() {
+                return;
+            }
+        }
     }
 
     /// Returns true if there is a trigger or a schedule.

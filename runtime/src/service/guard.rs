@@ -1,6 +1,5 @@
 //! Triggers that run before a commit, and can refuse it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ferrite_protocol::error_chain::ErrorChain;
@@ -17,10 +16,22 @@ use crate::call::request::{CallOutcome, CallRequest, OPTIMISTIC_TRIES_MAX, Recei
 use crate::error::{CallError, Code};
 use crate::executor::call::Surroundings;
 use crate::executor::function::Function;
+use crate::registry::record::FunctionName;
 
 /// Reason why a transaction must not be committed: the error that its client gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal(pub String);
+
+/// The answer of one trigger to an event.
+enum Answer {
+    Accepted,
+    /// The error that the client gets.
+    Refused(String),
+    /// The trigger has no function that could be asked; the error for the client if it stays so.
+    NoFunction(String),
+    /// The transaction has met a conflict.
+    Lost,
+}
 
 impl<K: Keyspace> Runtime<K> {
     /// Returns true if triggers may refuse writes, so that the host has to run [`Runtime::guard`] before
@@ -51,24 +62,24 @@ impl<K: Keyspace> Runtime<K> {
     ) -> Result<(), Refusal> {
         let mut from = 0;
         for depth in 0.. {
-            let mut caused: Vec<(Arc<ActiveTrigger>, QueuedEvent)> = Vec::new();
+            let mut caused: Vec<QueuedEvent> = Vec::new();
             let triggers = &self.0.triggers;
             let seen = transaction.with(|transaction| {
                 transaction.events(from, &mut |event| {
-                    for trigger in triggers.guards_of(event) {
-                        let event = QueuedEvent {
-                            trigger: trigger.trigger.name.as_bytes().into(),
-                            database: event.database,
-                            key: event.key.into(),
-                            event: event.name.into(),
-                            depth,
-                            at: now_millis(),
-                            old: HeldValue::of(event.old),
-                            new: HeldValue::of(event.new),
-                            error: Box::default(),
-                        };
-                        caused.push((trigger, event));
+                    if !triggers.guard_event(event) {
+                        return;
                     }
+                    caused.push(QueuedEvent {
+                        trigger: Box::default(),
+                        database: event.database,
+                        key: event.key.into(),
+                        event: event.name.into(),
+                        depth,
+                        at: now_millis(),
+                        old: HeldValue::of(event.old),
+                        new: HeldValue::of(event.new),
+                        error: Box::default(),
+                    });
                 })
             });
             if caused.is_empty() {
@@ -80,8 +91,8 @@ impl<K: Keyspace> Runtime<K> {
                 )));
             }
             from = seen.unwrap_or(from);
-            for (trigger, event) in caused {
-                self.guard_event(&trigger, &event, transaction).await?;
+            for event in caused {
+                self.guard_event(&event, transaction).await?;
                 if transaction.is_lost() {
                     return Ok(());
                 }
@@ -90,15 +101,54 @@ impl<K: Keyspace> Runtime<K> {
         Ok(())
     }
 
+    /// Asks every trigger that may refuse an event.
     async fn guard_event(
+        &self,
+        event: &QueuedEvent,
+        transaction: &OuterTransaction<K::Transaction>,
+    ) -> Result<(), Refusal> {
+        let triggers = &self.0.triggers;
+        let mut asked: Vec<FunctionName> = Vec::new();
+        let mut missing_at = None;
+        while let Some(trigger) = triggers.next_guard(event, &asked) {
+            match self.ask(&trigger, event, transaction).await {
+                Answer::Refused(error) => {
+                    trigger.figures.note_failure(&error);
+                    return Err(Refusal(error));
+                }
+                Answer::Lost => return Ok(()),
+                Answer::Accepted => {
+                    trigger.figures.delivered.fetch_add(1, Ordering::Relaxed);
+                    asked.push(trigger.trigger.name.clone());
+                    missing_at = None;
+                }
+                // Perhaps the function is just being loaded or unloaded together with its trigger. Once that is
+                // over, either both are there or none.
+                Answer::NoFunction(error) => {
+                    let switches = Some(triggers.switches());
+                    if missing_at == switches && triggers.is_active(&trigger) {
+                        trigger.figures.events.fetch_add(1, Ordering::Relaxed);
+                        trigger.figures.note_failure(&error);
+                        return Err(Refusal(error));
+                    }
+                    missing_at = switches;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks one trigger.
+    async fn ask(
         &self,
         trigger: &ActiveTrigger,
         event: &QueuedEvent,
         transaction: &OuterTransaction<K::Transaction>,
-    ) -> Result<(), Refusal> {
-        let figures = &trigger.figures;
+    ) -> Answer {
         let at = event.at.to_string();
-        let args = event.args(&trigger.trigger.name, b"0", b"1", at.as_bytes());
+        let name = &trigger.trigger.name;
+        let may_read = |type_name: &str| self.may_read(&trigger.trigger, type_name);
+        let args = event.args(name, b"0", b"1", at.as_bytes(), &may_read);
         let keys = [&*event.key];
         let request = CallRequest {
             database: event.database,
@@ -111,20 +161,18 @@ impl<K: Keyspace> Runtime<K> {
             transaction.with(|transaction| transaction.switch_database(database));
         }
         if transaction.is_lost() {
-            return Ok(());
+            return Answer::Lost;
+        }
+        let missing = joined
+            .error()
+            .is_some_and(|error| error.code() == Code::NoFunction);
+        let error = error_of(reply.bytes());
+        if let (true, Some(error)) = (missing, error.clone()) {
+            return Answer::NoFunction(error);
         }
         let _counted = joined.count(1);
-        figures.events.fetch_add(1, Ordering::Relaxed);
-        match error_of(reply.bytes()) {
-            None => {
-                figures.delivered.fetch_add(1, Ordering::Relaxed);
-                Ok(())
-            }
-            Some(error) => {
-                figures.note_failure(&error);
-                Err(Refusal(error))
-            }
-        }
+        trigger.figures.events.fetch_add(1, Ordering::Relaxed);
+        error.map_or(Answer::Accepted, Answer::Refused)
     }
 
     /// Runs a call in a transaction that triggers may refuse, and commits it.

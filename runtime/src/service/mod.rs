@@ -42,7 +42,7 @@ use crate::policy::server_limits::ServerLimits;
 use crate::registry::file::{Change, RegistryContents, RegistryFile, RegistryFileError};
 use crate::registry::record::Record;
 use crate::registry::rollback_guard::{ChangedSequences, Sequences};
-use crate::registry::table::{Names, Registry};
+use crate::registry::table::{Names, PendingChange, Registry};
 use crate::service::background_calls::BackgroundCalls;
 use crate::service::options::RuntimeOptions;
 use crate::service::registered_function::RegisteredFunction;
@@ -266,7 +266,19 @@ impl<K: Keyspace> Inner<K> {
             &mut ChangedSequences<'_>,
         ) -> Result<R, CallError>,
     ) -> Result<R, CallError> {
-        self.registry.change(|names| {
+        let (result, _changing) = self.begin_change(change)?.publish();
+        Ok(result)
+    }
+
+    /// Changes the registry on disk, and leaves it to the caller when the change is seen in memory.
+    fn begin_change<R>(
+        &self,
+        change: impl FnOnce(
+            &mut Names<RegisteredFunction<K>>,
+            &mut ChangedSequences<'_>,
+        ) -> Result<R, CallError>,
+    ) -> Result<PendingChange<'_, RegisteredFunction<K>, R>, CallError> {
+        self.registry.begin_change(|names| {
             let mut sequences = self.sequences.lock();
             let mut changed = ChangedSequences::new(&sequences);
             let result = change(names, &mut changed)?;

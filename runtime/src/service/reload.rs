@@ -8,7 +8,7 @@ use super::Runtime;
 use crate::artifact::Depth;
 use crate::artifact::signed_bundle::RequestedGrant;
 use crate::artifact::source::Source;
-use crate::automation::declared::DeclarationScope;
+use crate::automation::declared::{AutomationRights, DeclarationScope};
 use crate::error::CallError;
 use crate::registry::record::Record;
 use crate::registry::rollback_guard;
@@ -18,7 +18,7 @@ impl<K: Keyspace> Runtime<K> {
     /// Replaces the code of a function and keeps everything else. Blocks while the source is compiled.
     ///
     /// Running calls finish on the old code; none fails because of the reload. What the new module declares
-    /// takes the place of what the old one declared, in the same database; `scope` says for whom.
+    /// takes the place of what the old one declared, in the database for which the function was loaded; `rights` are those of the user.
     ///
     /// # Errors
     ///
@@ -28,7 +28,7 @@ impl<K: Keyspace> Runtime<K> {
         name: &[u8],
         source: &Source<'_>,
         file: Option<&str>,
-        scope: DeclarationScope,
+        rights: AutomationRights,
     ) -> Result<Digest, CallError> {
         let inner = &*self.0;
         let terms = inner.bundle_terms();
@@ -70,10 +70,9 @@ impl<K: Keyspace> Runtime<K> {
                 };
                 added += provided.bytes_added(source);
             }
-            let known = before.record().automation.as_ref();
             let scope = DeclarationScope {
-                database: known.map_or(scope.database, |known| known.database),
-                ..scope
+                database: before.record().database(),
+                rights,
             };
             let declared = &provided.artifact.manifest().module.automation;
             record.automation = self.check_declared(&spec, declared, scope)?;
@@ -121,8 +120,8 @@ impl<K: Keyspace> Runtime<K> {
             if matches!(&source, Source::Wasm(wasm) if Digest::of(wasm) == *digest) {
                 return Ok(None);
             }
-            let scope = DeclarationScope::default();
-            self.reload(name, &source, Some(file), scope).map(Some)
+            let rights = AutomationRights::default();
+            self.reload(name, &source, Some(file), rights).map(Some)
         };
         reload().inspect_err(|error| registered.stats().record_error(error, None))
     }

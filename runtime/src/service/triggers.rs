@@ -149,7 +149,7 @@ impl<K: Keyspace> Runtime<K> {
         let receipt = self.0.triggers.add(trigger, |trigger| {
             self.change_records(&[(trigger.record_name(), Some(trigger.to_bytes()))])
         })?;
-        self.keyspace().send_events(true);
+        self.send_wanted_events();
         Ok(receipt)
     }
 
@@ -165,10 +165,10 @@ impl<K: Keyspace> Runtime<K> {
         let receipt = triggers.remove(name, || {
             let mut dead = Vec::new();
             self.each_dead(name, |number, _| dead.push(number));
-            let waiting = triggers.queue.events_of(name);
-            let waiting = waiting
-                .into_iter()
-                .map(|number| event::record_name(PREFIX, number));
+            let numbers = triggers.queue.events_of(name);
+            let waiting = numbers
+                .iter()
+                .map(|&number| event::record_name(PREFIX, number));
             let given_up = dead
                 .iter()
                 .map(|&number| event::record_name(DEAD_PREFIX, number));
@@ -179,10 +179,10 @@ impl<K: Keyspace> Runtime<K> {
                 .collect();
             let receipt = self.change_records(&changes)?;
             triggers.forget_dead(&dead);
-            triggers.queue.remove_trigger(name);
+            triggers.queue.remove_events(name, &numbers);
             Ok(receipt)
         })?;
-        self.keyspace().send_events(!triggers.list().is_empty());
+        self.send_wanted_events();
         self.keyspace().events_drained();
         Ok(receipt)
     }
@@ -295,8 +295,10 @@ impl<K: Keyspace> Delivery<K> {
             return None;
         };
         let trigger = triggers.get(&turn.lane.trigger);
-        let (Some(trigger), Some(event)) = (trigger, QueuedEvent::parse(&value)) else {
-            // Its trigger is gone.
+        let wanted = trigger.zip(QueuedEvent::parse(&value));
+        let wanted = wanted.filter(|(trigger, event)| trigger.still_wants(event));
+        let Some((trigger, event)) = wanted else {
+            // Its trigger is gone, or wants other events now, which its function may be allowed to see.
             let removed = runtime.change_records(&[(name, None)]);
             turn.finish();
             return removed.ok();
@@ -352,11 +354,13 @@ impl<K: Keyspace> Runtime<K> {
     ) -> Result<ReceiptOf<K>, String> {
         let (id, attempt) = (turn.number.to_string(), turn.attempt.to_string());
         let at = event.at.to_string();
+        let may_read = |type_name: &str| self.may_read(trigger, type_name);
         let args = event.args(
             &trigger.name,
             id.as_bytes(),
             attempt.as_bytes(),
             at.as_bytes(),
+            &may_read,
         );
         let keys = [&*event.key];
         let request = CallRequest {
@@ -410,6 +414,17 @@ impl<K: Keyspace> Runtime<K> {
                 }
             }
         }
+    }
+
+    /// Returns true if a trigger's function may get values of this type. Whoever adds a trigger by hand grants
+    /// the function its values; a module that declares one grants itself nothing.
+    pub(super) fn may_read(&self, trigger: &Trigger, type_name: &str) -> bool {
+        // A host that cannot tell a value calls its type unknown.
+        if !trigger.declared || type_name == "unknown" {
+            return true;
+        }
+        let function = self.function(definition::function_of(&trigger.function));
+        function.is_ok_and(|known| known.record().permissions.may_read_values(type_name))
     }
 
     /// Keeps an event among those that were given up.

@@ -8,6 +8,7 @@ mod schedules;
 mod triggers;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ferrite_tests::{Client, Reply, Server};
 
@@ -102,6 +103,15 @@ fn names(client: &mut Client, command: &str) -> Vec<String> {
 fn durable(dir: &Path) -> Server {
     let config = "[store]\ndurability = \"always\"\nmin_free_space = \"1MB\"\n";
     Server::builder().dir(dir).config(config).start()
+}
+
+/// Sets a flag when it is dropped, so that threads end although a test fails.
+struct Finish<'f>(&'f AtomicBool);
+
+impl Drop for Finish<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Waits for the next element of the list `log`, and takes it.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::Waker;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::record::Schedule;
 use crate::error::{CallError, Code, Quoted};
@@ -40,6 +40,17 @@ struct Entry {
     here: bool,
     /// Tells this schedule from an earlier one of the same id.
     generation: u64,
+}
+
+/// Schedules of one function that are about to take the place of others. No schedule is added, removed, begun
+/// or settled until this is dropped, so that what is kept of them stays what the table has.
+#[derive(Debug)]
+pub(crate) struct ScheduleReplacement<'s> {
+    state: MutexGuard<'s, State>,
+    /// Schedules that are new, or differ from the one of the same id.
+    pub(crate) put: Vec<Schedule>,
+    /// Ids of those that go.
+    pub(crate) gone: Vec<FunctionName>,
 }
 
 /// The right to run a schedule; dropping it gives the right back.
@@ -90,20 +101,18 @@ impl Schedules {
         Ok(())
     }
 
-    /// Puts `wanted` in the place of what the module of this function declared before, after `keep` has
-    /// kept the schedules that are new or differ, and forgotten those that are gone. What stays the same goes
-    /// on as it was.
+    /// Prepares to put `wanted` in the place of what the module of this function declared before. What stays
+    /// the same goes on as it was.
     ///
     /// # Errors
     ///
-    /// An id is taken, there are too many, or the error of `keep`; then nothing has changed.
-    pub(crate) fn replace_declared<R>(
+    /// An id is taken, or there are too many.
+    pub(crate) fn prepare_declared(
         &self,
         function: &[u8],
         wanted: Vec<Schedule>,
-        keep: impl FnOnce(&[Schedule], &[FunctionName]) -> Result<R, CallError>,
-    ) -> Result<R, CallError> {
-        let mut state = self.0.lock();
+    ) -> Result<ScheduleReplacement<'_>, CallError> {
+        let state = self.0.lock();
         let is_mine = |entry: &&Entry| entry.schedule.is_declared_by(function);
         let mut gone: Vec<_> = state.by_id.values().filter(is_mine).collect();
         let mut put = Vec::new();
@@ -131,12 +140,7 @@ impl Schedules {
                 "with those that the module declares there would be {count} schedules, the limit is {SCHEDULES_MAX}; remove some with WASM.SCHEDULE DEL"
             )));
         }
-        let kept = keep(&put, &gone)?;
-        for id in &gone {
-            state.by_id.remove(id);
-        }
-        put.into_iter().for_each(|schedule| state.insert(schedule));
-        Ok(kept)
+        Ok(ScheduleReplacement { state, put, gone })
     }
 
     /// Adds a schedule that is kept already.
@@ -166,6 +170,21 @@ impl Schedules {
         forget()?;
         state.by_id.remove(&name);
         Ok(())
+    }
+
+    /// Passes these schedules as they are now to `visit`, by id. No schedule is added, removed, begun or settled
+    /// until it returns.
+    pub(crate) fn while_unchanged<R>(
+        &self,
+        ids: &[FunctionName],
+        visit: impl FnOnce(Vec<(&FunctionName, Option<&Schedule>)>) -> R,
+    ) -> R {
+        let state = self.0.lock();
+        let found = ids.iter().map(|id| {
+            let entry = state.by_id.get(id);
+            (id, entry.map(|entry| &entry.schedule))
+        });
+        visit(found.collect())
     }
 
     /// Returns all schedules in the order of their ids, with true for those that run.
@@ -278,6 +297,18 @@ impl Schedules {
         }
         if came {
             state.wake();
+        }
+    }
+}
+
+impl ScheduleReplacement<'_> {
+    /// Replaces the schedules.
+    pub(crate) fn activate(mut self) {
+        for id in &self.gone {
+            self.state.by_id.remove(id);
+        }
+        for schedule in self.put {
+            self.state.insert(schedule);
         }
     }
 }

@@ -66,10 +66,12 @@ impl HeldValue {
         }
     }
 
-    /// Returns the words by which a function gets the value: its type and its bytes.
-    pub(crate) fn words(&self) -> [&[u8]; 2] {
+    /// Returns the words by which a function gets the value: its type and its bytes. `may_read` returns true for
+    /// types of which the function may read values.
+    pub(crate) fn words(&self, may_read: &dyn Fn(&str) -> bool) -> [&[u8]; 2] {
         match self {
             Self::None => [b"none", b""],
+            Self::Bytes { type_name, .. } if !may_read(type_name) => [b"denied", b""],
             Self::Bytes { type_name, bytes } => [type_name.as_bytes(), bytes],
             Self::Large => [b"large", b""],
         }
@@ -128,16 +130,18 @@ impl QueuedEvent {
         bytes
     }
 
-    /// Returns the arguments that a function gets.
+    /// Returns the arguments that a function gets. `may_read` returns true for types of which it may read
+    /// values.
     pub(crate) fn args<'a>(
         &'a self,
         trigger: &'a FunctionName,
         number: &'a [u8],
         attempt: &'a [u8],
         at: &'a [u8],
+        may_read: &dyn Fn(&str) -> bool,
     ) -> [&'a [u8]; 9] {
-        let [old_type, old] = self.old.words();
-        let [new_type, new] = self.new.words();
+        let [old_type, old] = self.old.words(may_read);
+        let [new_type, new] = self.new.words(may_read);
         [
             self.event.as_bytes(),
             old_type,

@@ -7,4 +7,5 @@
 pub(crate) mod definition;
 pub(crate) mod event;
 pub(crate) mod queue;
+pub(crate) mod replacement;
 pub(crate) mod table;

@@ -1,6 +1,6 @@
 //! The events that wait to be delivered: in order for each trigger and key.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -187,20 +187,33 @@ impl EventQueue {
             .collect()
     }
 
-    /// Removes the events of a trigger. One that is being delivered stays until that is over.
-    pub(crate) fn remove_trigger(&self, trigger: &[u8]) {
+    /// Removes events of a trigger by their numbers. One that is being delivered stays until that is over.
+    pub(crate) fn remove_events(&self, trigger: &[u8], numbers: &[u64]) {
+        let numbers: HashSet<u64> = numbers.iter().copied().collect();
         let mut state = self.0.lock();
         let state = &mut *state;
+        let (pending, pending_bytes) = (&mut state.pending, &mut state.pending_bytes);
         state.lanes.retain(|lane, entry| {
             if *lane.trigger != *trigger {
                 return true;
             }
-            let kept = usize::from(entry.running);
-            for waiting in entry.events.drain(kept..) {
-                state.pending -= 1;
-                state.pending_bytes -= waiting.bytes;
+            let first = entry.events.front().copied();
+            let running = entry.running.then(|| entry.events.pop_front()).flatten();
+            entry.events.retain(|waiting| {
+                let stays = !numbers.contains(&waiting.number);
+                if !stays {
+                    *pending -= 1;
+                    *pending_bytes -= waiting.bytes;
+                }
+                stays
+            });
+            if let Some(first) = running {
+                entry.events.push_front(first);
             }
-            entry.running
+            if entry.events.front() != first.as_ref() {
+                entry.tries = 0;
+            }
+            !entry.events.is_empty()
         });
     }
 }
@@ -384,13 +397,18 @@ mod tests {
         let now = Moment::now();
         let turns: Vec<_> = std::iter::from_fn(|| next(&queue, now)).collect();
         assert_eq!(turns.len(), RUNNING_MAX);
-        queue.remove_trigger(b"other");
+        let all = queue.events_of(b"t");
+        queue.remove_events(b"other", &all);
         assert_eq!(queue.events_of(b"t").len(), 100);
-        queue.remove_trigger(b"t");
-        assert_eq!(queue.events_of(b"t").len(), RUNNING_MAX);
+        queue.push(lane("99"), 100, 1);
+        queue.remove_events(b"t", &all);
+        assert_eq!(queue.events_of(b"t").len(), RUNNING_MAX + 1);
         for turn in turns {
             turn.finish();
         }
+        let late = next(&queue, now).expect("it came later");
+        assert_eq!(late.number, 100);
+        late.finish();
         assert_eq!(queue.usage(), super::Usage::default());
         assert!(next(&queue, now).is_none());
     }

@@ -31,9 +31,11 @@ pub(crate) const DEAD_MAX: usize = 1000;
 /// Triggers, and the events that wait for them.
 #[derive(Debug)]
 pub(crate) struct Triggers {
-    active: ArcSwap<Vec<Arc<ActiveTrigger>>>,
+    pub(super) active: ArcSwap<Vec<Arc<ActiveTrigger>>>,
     /// Held while triggers are added and removed.
-    changing: Mutex<()>,
+    pub(super) changing: Mutex<()>,
+    /// Counts the times that a function changed together with its triggers; held while that happens in memory.
+    pub(super) switches: Mutex<u64>,
     /// True if there is a trigger of [`Phase::Before`].
     guards: AtomicBool,
     /// True if a write was told that the queue is full, and may wait.
@@ -70,7 +72,7 @@ pub(crate) struct Figures {
 }
 
 impl ActiveTrigger {
-    fn new(trigger: Trigger) -> Result<Self, CallError> {
+    pub(super) fn new(trigger: Trigger) -> Result<Self, CallError> {
         Ok(Self {
             globs: trigger.globs()?,
             name: trigger.name.as_bytes().into(),
@@ -82,6 +84,20 @@ impl ActiveTrigger {
     /// Returns true if it wants this event.
     fn wants_event(&self, event: &KeyspaceEvent<'_>) -> bool {
         self.trigger.wants_event(event.name) && self.wants(event.database, event.key)
+    }
+
+    /// Returns true if it wants an event that was queued, perhaps before it became what it is now.
+    pub(crate) fn still_wants(&self, event: &QueuedEvent) -> bool {
+        !self.is_guard()
+            && self.trigger.wants_event(&event.event)
+            && self.wants(event.database, &event.key)
+    }
+
+    /// Returns true if it may refuse this event.
+    fn guards(&self, event: &QueuedEvent) -> bool {
+        self.is_guard()
+            && self.trigger.wants_event(&event.event)
+            && self.wants(event.database, &event.key)
     }
 
     /// Returns its figures at this moment.
@@ -96,7 +112,7 @@ impl ActiveTrigger {
         }
     }
 
-    fn is_guard(&self) -> bool {
+    pub(super) fn is_guard(&self) -> bool {
         self.trigger.phase == Phase::Before
     }
 
@@ -110,6 +126,7 @@ impl Default for Triggers {
         Self {
             active: ArcSwap::default(),
             changing: Mutex::default(),
+            switches: Mutex::default(),
             guards: AtomicBool::new(false),
             held_up: AtomicBool::new(false),
             queue: Arc::default(),
@@ -174,60 +191,10 @@ impl Triggers {
         Ok(kept)
     }
 
-    /// Puts `wanted` in the place of what the module of this function declared before, after `keep` has
-    /// kept the triggers that are new or differ, and forgotten those that are gone. What stays the same keeps
-    /// its figures.
-    ///
-    /// # Errors
-    ///
-    /// A name is taken, there are too many, or the error of `keep`; then nothing has changed.
-    pub(crate) fn replace_declared<R>(
-        &self,
-        function: &[u8],
-        wanted: Vec<Trigger>,
-        keep: impl FnOnce(&[Trigger], &[FunctionName]) -> Result<R, CallError>,
-    ) -> Result<R, CallError> {
+    /// Runs `run` while no trigger is added or removed.
+    pub(crate) fn while_unchanged<R>(&self, run: impl FnOnce() -> R) -> R {
         let _changing = self.changing.lock();
-        let before = self.active.load_full();
-        let (mine, mut after): (Vec<_>, Vec<_>) = before
-            .iter()
-            .cloned()
-            .partition(|one| one.trigger.is_declared_by(function));
-        let mut put = Vec::new();
-        let mut gone: Vec<_> = mine.iter().map(|one| one.trigger.name.clone()).collect();
-        for trigger in wanted {
-            if after.iter().any(|one| one.trigger.name == trigger.name) {
-                return Err(CallError::new(
-                    Code::Exists,
-                    format!(
-                        "the module declares a trigger that gets the name \"{0}\", and there is one of that name; WASM.TRIGGER DEL {0} removes it",
-                        trigger.name
-                    ),
-                ));
-            }
-            gone.retain(|name| *name != trigger.name);
-            match mine.iter().find(|one| one.trigger.does_the_same(&trigger)) {
-                Some(same) => after.push(Arc::clone(same)),
-                None => {
-                    after.push(Arc::new(ActiveTrigger::new(trigger.clone())?));
-                    put.push(trigger);
-                }
-            }
-        }
-        if after.len() > TRIGGERS_MAX.max(before.len()) {
-            return Err(CallError::limit(format!(
-                "with those that the module declares there would be {} triggers, the limit is {TRIGGERS_MAX}; remove some with WASM.TRIGGER DEL",
-                after.len()
-            )));
-        }
-        after.sort_by(|one, other| one.trigger.name.cmp(&other.trigger.name));
-        // Before events of triggers that are gone are removed, so that none is added behind.
-        self.set(Arc::new(after));
-        let kept = keep(&put, &gone);
-        if kept.is_err() {
-            self.set(before);
-        }
-        kept
+        run()
     }
 
     /// Removes a trigger after `forget` has removed what is kept of it.
@@ -289,7 +256,7 @@ impl Triggers {
         self.dead.lock().clear();
     }
 
-    fn set(&self, active: Arc<Vec<Arc<ActiveTrigger>>>) {
+    pub(super) fn set(&self, active: Arc<Vec<Arc<ActiveTrigger>>>) {
         let guards = active.iter().any(|one| one.is_guard());
         self.active.store(active);
         self.guards.store(guards, Ordering::Release);
@@ -308,14 +275,36 @@ impl Triggers {
         guards.any(|one| one.wants(one.trigger.database, key))
     }
 
-    /// Returns the triggers that may refuse this event, in the order of their names.
-    pub(crate) fn guards_of(&self, event: &KeyspaceEvent<'_>) -> Vec<Arc<ActiveTrigger>> {
+    /// Returns true if a trigger may refuse this event.
+    pub(crate) fn guard_event(&self, event: &KeyspaceEvent<'_>) -> bool {
         let active = self.active.load();
-        let guards = active.iter().filter(|one| one.is_guard());
+        let mut guards = active.iter().filter(|one| one.is_guard());
+        guards.any(|one| one.wants_event(event))
+    }
+
+    /// Returns the next trigger that may refuse this event, in the order of their names, apart from those
+    /// that were `asked`.
+    pub(crate) fn next_guard(
+        &self,
+        event: &QueuedEvent,
+        asked: &[FunctionName],
+    ) -> Option<Arc<ActiveTrigger>> {
+        let active = self.active.load();
+        let mut guards = active.iter().filter(|one| one.guards(event));
         guards
-            .filter(|one| one.wants_event(event))
+            .find(|one| !asked.contains(&one.trigger.name))
             .cloned()
-            .collect()
+    }
+
+    /// Waits until no function changes together with its triggers, and returns how often that has happened.
+    pub(crate) fn switches(&self) -> u64 {
+        *self.switches.lock()
+    }
+
+    /// Returns true if this very trigger is there, and has not been replaced.
+    pub(crate) fn is_active(&self, trigger: &Arc<ActiveTrigger>) -> bool {
+        let active = self.active.load();
+        active.iter().any(|one| Arc::ptr_eq(one, trigger))
     }
 
     /// Takes in an event that was kept by an earlier process.

@@ -85,8 +85,8 @@ impl Info<'_> {
                 .names()
                 .for_each(|name| reply.bulk(name.as_bytes()));
         });
-        if let Some(automation) = &record.automation {
-            let lines: Vec<_> = automation.declared.lines().collect();
+        if let Some(declared) = record.declared() {
+            let lines: Vec<_> = declared.lines().collect();
             fields.with("declares", |reply| {
                 reply.array(lines.len());
                 lines.iter().for_each(|line| reply.bulk(line.as_bytes()));

@@ -50,8 +50,8 @@ impl List {
             fields.text("isolation", isolation.as_str());
             fields.count("calls", stats.calls);
             fields.count("errors", stats.errors);
-            if let Some(automation) = &record.automation {
-                let count = automation.declared.lines().count();
+            if let Some(declared) = record.declared() {
+                let count = declared.lines().count();
                 fields.count("declares", count as u64);
             }
             fields.finish(reply);

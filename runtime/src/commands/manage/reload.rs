@@ -46,7 +46,7 @@ impl Reload<'_> {
     ) -> Result<(), CallError> {
         let source = Source::for_load(self.source, &runtime.options().source)?;
         let file = file_of(self.source).and_then(Path::to_str);
-        let digest = runtime.reload(self.name, &source, file, scope.declarations())?;
+        let digest = runtime.reload(self.name, &source, file, scope.automation)?;
         reply.bulk_display(&digest);
         Ok(())
     }

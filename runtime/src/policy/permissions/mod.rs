@@ -80,6 +80,29 @@ impl Permissions {
         }
     }
 
+    /// Returns true if the function may run a command that reads whole values of this type, by the name that
+    /// `TYPE` replies. Which keys it may read is not asked.
+    #[must_use]
+    pub fn may_read_values(&self, type_name: &str) -> bool {
+        let Some(allowed) = &self.allowed_commands else {
+            return true;
+        };
+        let readers: &[&str] = match type_name {
+            "string" => &["GET", "MGET", "GETRANGE"],
+            "list" => &["LRANGE"],
+            "hash" => &["HGETALL", "HSCAN"],
+            "set" => &["SMEMBERS", "SSCAN"],
+            "zset" => &["ZRANGE", "ZSCAN"],
+            _ => &[],
+        };
+        let reads = |name: &String| {
+            readers
+                .iter()
+                .any(|reader| name.eq_ignore_ascii_case(reader))
+        };
+        allowed.iter().any(reads)
+    }
+
     /// Reads the JSON of a `PERMISSIONS` option. [`AccessPolicy::new`] checks what they mean. See [`AccessPolicy::new`].
     pub fn from_json(text: &[u8]) -> Result<Self, PermissionsError> {
         strict_json::read(text).map_err(PermissionsError::Json)

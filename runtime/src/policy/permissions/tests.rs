@@ -322,3 +322,24 @@ fn what_is_written_reads_back() {
         assert_eq!(read.to_json(), json);
     }
 }
+
+#[test]
+fn whole_values_are_read_by_commands_of_their_type() -> Result<(), PermissionsError> {
+    let types = ["string", "list", "hash", "set", "zset", "stream"];
+    for (json, readable) in [
+        ("{}", &types[..]),
+        (r#"{"allowed_commands": []}"#, &[]),
+        (r#"{"allowed_commands": ["DEL", "HGET", "SET"]}"#, &[]),
+        (r#"{"allowed_commands": ["get"]}"#, &["string"]),
+        (
+            r#"{"allowed_commands": ["GETRANGE", "LRANGE", "HGETALL", "SSCAN", "zrange"]}"#,
+            &types[..5],
+        ),
+    ] {
+        let permissions = Permissions::from_json(json.as_bytes())?;
+        let mut found = types.to_vec();
+        found.retain(|type_name| permissions.may_read_values(type_name));
+        assert_eq!(found, readable, "{json}");
+    }
+    Ok(())
+}

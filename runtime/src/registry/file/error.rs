@@ -29,8 +29,11 @@ pub enum RegistryFileError {
         /// The problem.
         problem: Box<str>,
     },
-    /// The file is of another version.
-    #[error("the registry {} has version {found}, this program reads versions up to {VERSION}", .path.display())]
+    /// The file is of a later version.
+    #[error(
+        "the registry {} was written by a newer version of this program: its format is {found}, and this one reads up to {VERSION}; start the newer one, or move the file away and load the functions again",
+        .path.display()
+    )]
     Version {
         /// The file.
         path: PathBuf,

@@ -9,8 +9,11 @@ use serde::{Deserialize, Serialize};
 use crate::registry::record::{FunctionName, Record};
 use crate::registry::rollback_guard::Sequences;
 
-/// The format's version; a file of a later one is not touched.
-pub(super) const VERSION: u32 = 2;
+/// The latest version that is read; a file of a later one is not touched.
+pub(super) const VERSION: u32 = 3;
+
+/// The version of files without records of [`VERSION`], which older programs read.
+const VERSION_WITHOUT_AUTOMATION: u32 = 2;
 
 /// The version without sums, which is read only.
 const VERSION_WITHOUT_SUMS: u32 = 1;
@@ -44,6 +47,20 @@ impl Change<'_> {
     pub(crate) fn is_empty(&self) -> bool {
         self.put.is_empty() && self.remove.is_empty() && self.sequences.is_empty()
     }
+
+    /// Returns the lowest version of a file that can hold this change.
+    pub(super) fn version(&self) -> u32 {
+        let put = self.put.iter().map(|record| version_of(record));
+        put.max().unwrap_or(VERSION_WITHOUT_AUTOMATION)
+    }
+}
+
+/// Returns the lowest version of a file that can hold this record.
+const fn version_of(record: &Record) -> u32 {
+    match record.automation {
+        Some(_) => VERSION,
+        None => VERSION_WITHOUT_AUTOMATION,
+    }
 }
 
 /// A change as it is read.
@@ -67,7 +84,7 @@ pub(crate) struct RegistryContents {
     pub sequences: Sequences,
 }
 
-/// The one field that every version has.
+/// The one field that every version has, in its first line or its only object.
 #[derive(Deserialize)]
 struct Version {
     version: u32,
@@ -89,13 +106,15 @@ struct ContentsWithoutSums {
 pub(super) enum FormatError {
     /// It is damaged; the text says how.
     Damaged(String),
-    /// It is of another version.
+    /// It is of a later version.
     Version(u32),
 }
 
 /// The place at which the next line can be appended.
 #[derive(Clone, Debug)]
 pub(super) struct Tail {
+    /// The version of the file.
+    pub(super) version: u32,
     /// Bytes before it.
     pub(super) bytes: u64,
     /// Lines before it.
@@ -105,9 +124,10 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    /// The place for the first line.
-    const fn start() -> Self {
+    /// The place for the first line of a file of this version.
+    const fn start(version: u32) -> Self {
         Self {
+            version,
             bytes: 0,
             lines: 0,
             sum: String::new(),
@@ -119,6 +139,7 @@ impl Tail {
         let before = text.len();
         let sum = push_line(text, &self.sum, content)?;
         Ok(Self {
+            version: self.version,
             bytes: self.bytes + (text.len() - before) as u64,
             lines: self.lines + 1,
             sum,
@@ -130,9 +151,14 @@ impl Tail {
 /// the version without sums, or its last line was cut off.
 pub(super) fn read(text: &[u8]) -> Result<(RegistryContents, Option<Tail>), FormatError> {
     let first = text.split(|byte| *byte == b'\n').next().unwrap_or(&[]);
+    if let Ok(Version { version }) = serde_json::from_slice(first)
+        && version > VERSION
+    {
+        return Err(FormatError::Version(version));
+    }
     let header = parts(first).and_then(|(content, _)| {
         let header: Header = serde_json::from_slice(&content).ok()?;
-        (header.version == VERSION).then_some(header)
+        (header.version >= VERSION_WITHOUT_AUTOMATION).then_some(header)
     });
     match header {
         Some(header) => read_lines(text, &header),
@@ -146,7 +172,7 @@ fn read_lines(
 ) -> Result<(RegistryContents, Option<Tail>), FormatError> {
     let mut functions = BTreeMap::new();
     let mut sequences = Sequences::new();
-    let mut tail = Tail::start();
+    let mut tail = Tail::start(header.version);
     let mut rest = text;
     while let Some(len) = rest.iter().position(|byte| *byte == b'\n') {
         let number = tail.lines + 1;
@@ -171,6 +197,7 @@ fn read_lines(
             sequences.extend(raised);
         }
         tail = Tail {
+            version: header.version,
             bytes: tail.bytes + len as u64 + 1,
             lines: number,
             sum,
@@ -192,8 +219,12 @@ fn read_lines(
 fn read_without_sums(text: &[u8]) -> Result<RegistryContents, FormatError> {
     let damaged = |error: serde_json::Error| FormatError::Damaged(error.to_string());
     let Version { version } = serde_json::from_slice(text).map_err(damaged)?;
-    if version != VERSION_WITHOUT_SUMS {
+    if version > VERSION {
         return Err(FormatError::Version(version));
+    }
+    if version != VERSION_WITHOUT_SUMS {
+        let problem = format!("it is of version {version} and has no sums");
+        return Err(FormatError::Damaged(problem));
     }
     let ContentsWithoutSums {
         functions,
@@ -220,11 +251,13 @@ pub(super) fn write_whole<'a>(
 ) -> io::Result<Tail> {
     let mut functions: Vec<&Record> = records.collect();
     functions.sort_by(|one, other| one.name.cmp(&other.name));
+    let version = functions.iter().map(|record| version_of(record));
+    let version = version.max().unwrap_or(VERSION_WITHOUT_AUTOMATION);
     let header = Header {
-        version: VERSION,
+        version,
         lines: 1 + functions.len() + usize::from(!sequences.is_empty()),
     };
-    let mut tail = Tail::start().push(text, &header)?;
+    let mut tail = Tail::start(version).push(text, &header)?;
     for record in functions {
         let change = Change {
             put: vec![record],

@@ -1,7 +1,7 @@
 //! The registry on disk: a file of lines, to which each change appends one.
 //!
 //! Every line is a JSON object that ends with `"sum"`: 16 hex digits of the blake3 of the last line's
-//! sum and of the line up to there. The first is `{"version":2,"lines":N}` with the number of lines
+//! sum and of the line up to there. The first is `{"version":3,"lines":N}` with the number of lines
 //! that were written with it; each next one is a change, `{"put":[RECORD, …],"remove":[NAME, …],
 //! "sequences":{NAME: NUMBER, …}}`, without what is empty. What stands after the last whole line is a
 //! change that a crash cut off; nobody was told that it was made.
@@ -9,6 +9,10 @@
 //! Once there are far more lines than functions, the next change replaces the file, so that it
 //! begins with a line for each function. The code is not in it; that is in the cache, under each
 //! record's digest. A release and its number are in one line, so that they are noted together.
+//!
+//! The version is 2 if no record in the file has triggers and schedules that a module declares, or a database
+//! for them. The first such record replaces the file, so that programs that do not know them say at the first
+//! line that they cannot read it.
 //!
 //! Version 1 was one object, `{"version": 1, "functions": [RECORD, …], "sequences": {…}}`, without
 //! sums. It is read, and the first change replaces it.
@@ -107,6 +111,7 @@ impl RegistryFile {
         // Stays away after a failure, because then nobody knows what the file has.
         if let Some(before) = end.take()
             && before.tail.lines < 2 * functions + SPARE_LINES
+            && change.version() <= before.tail.version
             && let Some(after) = self
                 .append(&before, change)
                 .map_err(|error| self.io("written", error))?
@@ -425,8 +430,17 @@ mod tests {
         }
         for (text, expected) in [
             (
-                whole.replace("\"version\": 1", "\"version\": 3"),
-                "has version 3, this program reads versions up to 2",
+                whole.replace("\"version\": 1", "\"version\": 4"),
+                "was written by a newer version of this program: its format is 4, and this one reads up to 3",
+            ),
+            (
+                whole.replace("\"version\": 1", "\"version\": 2"),
+                "is damaged: it is of version 2 and has no sums",
+            ),
+            (
+                // A later version may have other fields, and lines of another form.
+                "{\"version\":4,\"lines\":2,\"codec\":\"x\",\"sum\":\"0\"}\nlater".to_owned(),
+                "was written by a newer version of this program: its format is 4",
             ),
             (old(&["a", "a"])?, "is damaged: function a is in it twice"),
             (
@@ -440,6 +454,37 @@ mod tests {
             assert!(error.contains(expected), "{error}");
             assert_eq!(std::fs::read_to_string(&path)?, text);
         }
+        Ok(())
+    }
+
+    #[test]
+    fn older_programs_read_the_file_as_long_as_they_know_its_records()
+    -> Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("functions.json");
+        let file = RegistryFile::new(&path);
+        let begins = |version: u32| {
+            let text = std::fs::read_to_string(&path).expect("readable");
+            text.starts_with(&format!("{{\"version\":{version},"))
+        };
+        let (a, mut b) = (record("a"), record("b"));
+        put(&file, &[&a])?;
+        put(&file, &[&a, &b])?;
+        assert!(begins(2));
+        b.automation = Some(Box::default());
+        put(&file, &[&a, &b])?;
+        assert!(begins(3), "the first such record replaces the file");
+        let replaced = std::fs::read(&path)?;
+        put(&file, &[&b, &a])?;
+        assert!(std::fs::read(&path)?.starts_with(&replaced), "appended");
+        for file in [&file, &RegistryFile::new(&path)] {
+            assert_eq!(file.read()?.functions, [a.clone(), b.clone()]);
+        }
+        // The next time that the whole file is written, it is as before.
+        b.automation = None;
+        std::fs::remove_file(&path)?;
+        put(&file, &[&a, &b])?;
+        assert!(begins(2));
         Ok(())
     }
 

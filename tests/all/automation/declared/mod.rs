@@ -1,5 +1,7 @@
 //! Triggers and schedules that modules declare.
 
+mod replaced;
+
 use ferrite_tests::{Client, Reply, Server};
 
 use super::{NOTE, READ_WRITE, declaring, durable, names, next_note, ok};
