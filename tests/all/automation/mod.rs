@@ -1,10 +1,12 @@
 //! Functions that run by themselves: by the clock, and before or after events of keys.
 
 mod declared;
+pub(crate) mod delivery;
 mod engines;
 mod examples;
 mod guards;
 mod schedules;
+mod serial;
 mod triggers;
 
 use std::path::Path;

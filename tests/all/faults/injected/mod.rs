@@ -6,6 +6,7 @@
 //! `all` takes every one. What must hold afterwards is in the scenario.
 
 mod disk;
+mod events;
 mod life;
 mod network;
 
