@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: measures the speed beside peers, and writes the page with the figures.
 //!
-//! A part measures one thing and keeps its figures in `benches/figures/PART.json`, with the machine and
-//! the commit. The pages in `docs/` and the plot are written from these files, so a part can be measured
+//! A part measures one thing and keeps its figures in a JSON file of its own beside the benchmarks, with the
+//! machine and the commit. The pages in `docs/` and the plot are written from these files, so a part can be measured
 //! again alone. Contenders take turns within a run, so that noise on the machine slows all of them.
 
 mod cells;
