@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use ferrite_runtime::{CallError, Code};
 
+use crate::account::Account;
+
 /// Reason why a call got nothing from the engine, or could not be committed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UpstreamError {
@@ -42,6 +44,14 @@ pub enum UpstreamError {
     /// The engine answered with this error, which begins with its code.
     #[error("{0}")]
     Refused(Box<str>),
+    /// The engine takes no credentials of this server's own.
+    #[error(
+        "the engine refuses the credentials of this server: {answer}; correct the user or the password in upstream.url (for ferrite-wasmc in its URL and FERRITE_UPSTREAM_PASSWORD)"
+    )]
+    Login {
+        /// The engine's answer, without secrets.
+        answer: Box<str>,
+    },
     /// The connection broke, or nothing was answered in time.
     #[error(
         "the engine at {address} did not answer: {reason}; nothing of the call was kept, try again later"
@@ -72,10 +82,20 @@ pub enum UpstreamError {
         "the engine takes no commit of {bytes} bytes: {reason}; nothing of the call was kept; write less in one call, or raise proto-max-bulk-len and client-query-buffer-limit of the engine"
     )]
     TooLarge {
-        /// Bytes of what was to be written.
+        /// Bytes of the commit: what was to be written, and the proof of what was read.
         bytes: u64,
-        /// The engine's error, or what it did instead.
+        /// The engine's error, or its setting.
         reason: Box<str>,
+    },
+    /// The connection broke whenever a commit was sent, for a reason that is not known.
+    #[error(
+        "the engine's connection broke each of the {times} times that the commit of {bytes} bytes was sent; nothing of the call was kept; try again later, or, if smaller commits succeed, compare proto-max-bulk-len and client-query-buffer-limit of the engine, which it does not tell this server"
+    )]
+    CommitBroken {
+        /// Number of times.
+        times: u32,
+        /// Bytes of the commit.
+        bytes: u64,
     },
     /// The keys changed again and again.
     #[error(
@@ -121,12 +141,34 @@ pub enum UpstreamError {
         /// The limit.
         limit: usize,
     },
+    /// A scan of all primaries of a cluster that cannot go on.
+    #[error(
+        "the primaries of the cluster have changed since the scan began; begin again with the cursor 0"
+    )]
+    ScanOutdated,
+    /// A question to all primaries of a cluster that got no answer for one moment.
+    #[error(
+        "the primaries of the cluster changed each of the {times} times that all were asked; try again later"
+    )]
+    PrimariesChange {
+        /// Number of times.
+        times: u32,
+    },
     /// This server stops.
     #[error("the server is stopping; nothing of the call was kept")]
     Stopped,
 }
 
 impl UpstreamError {
+    /// The error of an account of this server's own to which the engine gave this answer.
+    #[must_use]
+    pub fn login(account: &Account, answer: &str) -> Self {
+        let answer = account.without_secret(answer).trim_end_matches('.');
+        Self::Login {
+            answer: answer.into(),
+        }
+    }
+
     /// The code of the error reply.
     #[must_use]
     pub fn code(&self) -> Code {
@@ -143,8 +185,12 @@ impl UpstreamError {
             Self::Cluster { .. }
             | Self::Unreachable { .. }
             | Self::Refused(_)
+            | Self::Login { .. }
             | Self::Broken { .. }
             | Self::Garbage { .. }
+            | Self::CommitBroken { .. }
+            | Self::ScanOutdated
+            | Self::PrimariesChange { .. }
             | Self::OutcomeUnknown => Code::Store,
         }
     }
@@ -153,7 +199,7 @@ impl UpstreamError {
     pub(crate) fn is_passing(&self) -> bool {
         match self {
             Self::Refused(text) => is_passing(text),
-            Self::Unreachable { .. } | Self::Broken { .. } => true,
+            Self::Unreachable { .. } | Self::Broken { .. } | Self::PrimariesChange { .. } => true,
             _ => false,
         }
     }

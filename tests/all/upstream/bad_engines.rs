@@ -10,7 +10,7 @@ use ferrite_tests::{EngineKind, Reply, Server};
 use super::{COUNT, before, define, engine, on_each};
 
 /// Something at a port that is no engine: what it does with each connection.
-fn pretend(serve: impl Fn(TcpStream) + Send + Clone + 'static) -> SocketAddr {
+pub(super) fn pretend(serve: impl Fn(TcpStream) + Send + Clone + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = listener.local_addr().expect("it listens");
     thread::spawn(move || {
@@ -20,6 +20,32 @@ fn pretend(serve: impl Fn(TcpStream) + Send + Clone + 'static) -> SocketAddr {
         }
     });
     address
+}
+
+/// Something at a port that answers each request once, however its bytes arrive. `answer` gets its own port and
+/// the request's words.
+pub(super) fn answering(
+    answer: impl Fn(u16, &[&[u8]]) -> Vec<u8> + Send + Clone + 'static,
+) -> SocketAddr {
+    pretend(move |mut stream| {
+        let port = stream.local_addr().expect("it is connected").port();
+        let mut scanner = RequestScanner::new(RequestBounds::default());
+        let (mut waiting, mut chunk) = (Vec::new(), [0; 65536]);
+        while let Ok(read) = stream.read(&mut chunk) {
+            if read == 0 {
+                break;
+            }
+            waiting.extend_from_slice(&chunk[..read]);
+            while let Ok(Scan::Complete { consumed }) = scanner.scan(&waiting) {
+                let words: Vec<&[u8]> = scanner.arguments(&waiting).collect();
+                let reply = answer(port, &words);
+                waiting.drain(..consumed);
+                if stream.write_all(&reply).is_err() {
+                    return;
+                }
+            }
+        }
+    })
 }
 
 fn before_address(address: SocketAddr, more: &[&str]) -> Server {
@@ -115,24 +141,10 @@ fn nonsense_ends_the_connection() {
 
 #[test]
 fn an_engine_that_does_not_answer_ends_the_call_in_time() {
-    // It answers everything but scripts, and each request once, however its bytes arrive.
-    let address = pretend(|mut stream| {
-        let mut scanner = RequestScanner::new(RequestBounds::default());
-        let (mut waiting, mut chunk) = (Vec::new(), [0; 65536]);
-        while let Ok(read) = stream.read(&mut chunk) {
-            if read == 0 {
-                break;
-            }
-            waiting.extend_from_slice(&chunk[..read]);
-            while let Ok(Scan::Complete { consumed }) = scanner.scan(&waiting) {
-                let name = scanner.arguments(&waiting).next().unwrap_or_default();
-                let is_script = name.starts_with(b"EVAL");
-                waiting.drain(..consumed);
-                if !is_script && stream.write_all(b"+PONG\r\n").is_err() {
-                    return;
-                }
-            }
-        }
+    // It answers everything but scripts.
+    let address = answering(|_, words| match words[0].starts_with(b"EVAL") {
+        true => Vec::new(),
+        false => b"+PONG\r\n".to_vec(),
     });
     let server = before_address(address, &["--upstream-answer-timeout", "200ms"]);
     let mut client = server.client();
@@ -189,23 +201,46 @@ fn a_wrong_password_in_the_url_is_said_to_be() {
             .unmodified()
             .arguments(&["--requirepass", "right"])
             .start();
-        let url = format!("redis://:wrong@{}", engine.address());
+        let url = format!("redis://:rightpass-not@{}", engine.address());
         let server = Server::builder()
             .arguments(&["--upstream", &url, "--upstream-share-account", "true"])
             .start();
+        let told = |reply: Reply| {
+            let error = reply.error().unwrap_or_default();
+            assert!(
+                error.starts_with("STORE")
+                    && error.contains("WRONGPASS")
+                    && error.contains("upstream.url")
+                    && !error.contains("rightpass-not"),
+                "{kind:?}: {reply:?}"
+            );
+        };
         for words in [
             &["WASM.CALL", "count", "KEYS", "k"][..],
             &["WASM.DEFINE", "count", COUNT],
+            &["GET", "k"],
         ] {
-            let reply = server.client().call(words);
-            let error = reply.error().unwrap_or_default();
-            assert!(error.starts_with("NOAUTH"), "{kind:?}: {reply:?}");
+            told(server.client().call(words));
         }
+        // Requests are answered in order, and whoever has the password can still give it.
+        let mut client = server.client();
+        let requests = [
+            &["GET", "k"][..],
+            &["PING"],
+            &["AUTH", "right"],
+            &["GET", "k"],
+        ];
+        let requests = requests.map(ferrite_tests::encode);
+        client.send(&requests.concat());
+        told(client.reply());
+        told(client.reply());
+        assert_eq!(client.reply(), Reply::Simple("OK".to_owned()));
+        assert_eq!(client.reply(), Reply::Null);
         let log = server.log();
         assert!(
-            log.contains("the engine refuses the credentials of upstream.url")
+            log.contains("the engine refuses the credentials of this server")
                 && log.contains("WRONGPASS")
-                && !log.contains(":wrong"),
+                && !log.contains("rightpass-not"),
             "{log}"
         );
         // The right one can still be given by a client of another server.

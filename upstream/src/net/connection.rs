@@ -50,6 +50,10 @@ pub(crate) async fn open(
         });
         let answered = answer(&mut connection, &auth, options, address).await;
         answered.map_err(|error| match error {
+            // No client has given these, so no client can correct them.
+            UpstreamError::Refused(text) if *account == options.location.account => {
+                UpstreamError::login(account, &text)
+            }
             UpstreamError::Refused(text) => {
                 UpstreamError::Refused(account.without_secret(&text).into())
             }

@@ -40,7 +40,7 @@ async fn ask(
     // The credentials of the URL are the engine's.
     let account = &options.sentinel_account;
     let refused = |error| match error {
-        UpstreamError::Refused(text) => {
+        UpstreamError::Refused(text) | UpstreamError::Login { answer: text } => {
             let concerns_account = ["WRONGPASS", "NOAUTH", "NOPERM"]
                 .iter()
                 .any(|code| text.starts_with(code));

@@ -73,6 +73,7 @@ pub(crate) async fn serve(
         silence: Silence::None,
         has_caught_up: false,
         admission: Admission::Unknown,
+        login_error: None,
     };
     match relay.run(&mut scanner).await {
         Ok(never) => match never {},
@@ -135,6 +136,9 @@ struct Relay<'a> {
     /// True if the engine has answered all earlier requests of a client that wants no replies.
     has_caught_up: bool,
     admission: Admission,
+    /// The error that the client gets in place of `NOAUTH`, if the engine refuses the credentials that this
+    /// server gives it.
+    login_error: Option<Vec<u8>>,
 }
 
 /// A reply that the engine owes.

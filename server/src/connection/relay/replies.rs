@@ -1,7 +1,7 @@
 //! The replies of the engine, and what they change.
 
 use ferrite_protocol::resp::{Encoder, Protocol};
-use ferrite_upstream::Account;
+use ferrite_upstream::{Account, UpstreamError};
 
 use super::cluster::Redirected;
 use super::expected::Expected;
@@ -83,6 +83,7 @@ impl Relay<'_> {
                     redirected: Redirected::Follow(..) | Redirected::Replace,
                     ..
                 }) if frames.first() == Some(b'-') => true,
+                Some(_) if self.login_error.is_some() && frames.first() == Some(b'-') => true,
                 _ => {
                     self.pass_on(frame);
                     false
@@ -100,7 +101,7 @@ impl Relay<'_> {
             if ended {
                 let head = std::mem::take(&mut self.head);
                 match self.expected.pop_front() {
-                    Some(owed) if catches => self.redirect(owed, &head),
+                    Some(owed) if catches => self.take_up_error(owed, &head),
                     Some(owed) => {
                         self.cluster.release(&owed.redirected);
                         self.answered(owed.expected, &head);
@@ -110,6 +111,20 @@ impl Relay<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Takes up an error that may name another node, or that only tells the client to authenticate where this
+    /// server was to do so.
+    fn take_up_error(&mut self, owed: Owed, error: &[u8]) {
+        match &self.login_error {
+            Some(instead) if error.starts_with(b"-NOAUTH") => {
+                let instead = instead.clone();
+                self.pass_on(&instead);
+                self.cluster.release(&owed.redirected);
+                self.answered(owed.expected, &instead);
+            }
+            _ => self.redirect(owed, error),
+        }
     }
 
     fn garbage(&mut self, error: NotResp) -> CloseReason {
@@ -201,17 +216,13 @@ impl Relay<'_> {
         let failed = head.first() == Some(&b'-');
         match expected {
             Expected::Admission => {
-                self.admission = match head.starts_with(b"-NOAUTH") {
-                    true => Admission::Refused(head.to_vec()),
-                    false => Admission::Admitted,
+                self.admission = match (head.starts_with(b"-NOAUTH"), &self.login_error) {
+                    (true, Some(error)) => Admission::Refused(error.clone()),
+                    (true, None) => Admission::Refused(head.to_vec()),
+                    (false, _) => Admission::Admitted,
                 };
             }
-            Expected::Login if failed => {
-                tracing::warn!(
-                    error = %head.escape_ascii(),
-                    "the engine refuses the credentials of upstream.url"
-                );
-            }
+            Expected::Login if failed => self.note_login_error(head),
             Expected::Instead(reply) => self.pass_on(&reply),
             // They end it even if they fail, as in `EXECABORT`.
             Expected::EndMulti => {
@@ -254,7 +265,19 @@ impl Relay<'_> {
         }
     }
 
+    /// Notes that the engine refuses the credentials that this server gives it, by its answer.
+    fn note_login_error(&mut self, answer: &[u8]) {
+        let answer = String::from_utf8_lossy(answer.strip_prefix(b"-").unwrap_or(answer));
+        let error = UpstreamError::login(&self.account, answer.trim_end());
+        let error = error.reply();
+        tracing::warn!(%error, "a client cannot use the engine");
+        let mut reply = Encoder::new(self.protocol);
+        reply.error(error);
+        self.login_error = Some(reply.take());
+    }
+
     fn set_account(&mut self, account: Account) {
+        self.login_error = None;
         let user = account.user.clone().unwrap_or_else(|| "default".to_owned());
         self.client.update_labels(|labels| labels.user = user);
         self.account = account;
