@@ -36,7 +36,7 @@ pub use durable::{
 };
 pub use error::StoreError;
 pub use events::{EventClass, KeyEvent, Observer};
-pub use execution::listing::{Listed, Listing, Listings};
+pub use execution::listing::{KeyList, Listed, Listing, Listings};
 pub use options::{Clock, Limits, StoreOptions};
 pub use transaction::Transaction;
 pub use transaction::overlay::Missing;

@@ -4,7 +4,9 @@
 use super::Transaction;
 use super::overlay::{Missing, OTHER_DATABASE};
 use crate::error::StoreError;
-use crate::execution::listing::{Listed, ListedKeys, Listing, Listings};
+use crate::execution::listing::{KeyList, Listed, ListedKeys, Listing, Listings};
+use crate::transaction::read_write_set::Write;
+use crate::value::Value;
 use crate::value::blob::Blob;
 
 /// Random keys that are looked at until one is found that the overlay has not removed.
@@ -38,30 +40,79 @@ impl Transaction {
         }
     }
 
-    /// Returns the keys of a listing, and apart from them those that this overlay has written.
-    pub(super) fn listed_keys(&mut self, listing: Listing) -> Result<ListedKeys, StoreError> {
-        let (next, listed) = match self.listed(listing)? {
+    /// Returns the keys of a listing, without those that are gone and, at its end, with those that only this
+    /// overlay has.
+    ///
+    /// A key that was written here is shown where the engine shows it, so that a call that goes through all
+    /// keys and writes them meets each once. One that no step of the scan has shown comes with the last.
+    pub(super) fn listed_keys(&mut self, listing: &Listing) -> Result<ListedKeys, StoreError> {
+        let (next, listed) = match self.listed(listing.clone())? {
             Some(Listed::Keys { next, keys }) => (next, keys),
-            _ => (0, Vec::new()),
+            _ => (0, KeyList::default()),
         };
         let mut keys = Vec::with_capacity(listed.len());
-        for key in listed {
-            let shown = match self.touched(&key).map(|at| &self.keys[at]) {
-                None => true,
-                // Removed in the engine since it was listed, or written here.
-                Some(touched) => !touched.is_written() && touched.value.is_some(),
+        for key in listed.blobs() {
+            let at = self.touched(key);
+            let touched = at.map(|at| &self.keys[at]);
+            // Removed here, or in the engine since it was listed.
+            if touched.is_some_and(|touched| touched.value.is_none() && !touched.unread) {
+                continue;
+            }
+            let written = at.and_then(|at| self.written_value(at)).cloned();
+            keys.push((key.clone(), written));
+        }
+        let mut looked_at = listed.len();
+        let unlisted = match next {
+            0 => self.unlisted(listing, &mut looked_at),
+            _ => Vec::new(),
+        };
+        Ok(ListedKeys {
+            next,
+            keys,
+            unlisted,
+            looked_at,
+        })
+    }
+
+    /// Returns the value of a key that was written here, as far as it is known.
+    fn written_value(&self, at: usize) -> Option<&Value> {
+        let touched = &self.keys[at];
+        let is_known = match &touched.write {
+            Write::Nothing => false,
+            Write::Whole => true,
+            // Only the deadline of a value that is not here can have been changed.
+            Write::Edited(_) => {
+                let overlay = self.overlay.as_ref();
+                overlay.is_none_or(|overlay| !overlay.is_opaque(at))
+            }
+        };
+        touched.value.as_ref().filter(|_| is_known)
+    }
+
+    /// Returns the keys that were written here and that no known step of a scan has shown.
+    fn unlisted(&self, listing: &Listing, looked_at: &mut usize) -> Vec<(Blob, Value)> {
+        let here = |at: &usize| self.keys[*at].database == self.database;
+        let mut written: Vec<bool> = (0..self.keys.len())
+            .map(|at| here(&at) && self.written_value(at).is_some())
+            .collect();
+        let Some(overlay) = self.overlay.as_ref().filter(|_| written.contains(&true)) else {
+            return Vec::new();
+        };
+        for (known, listed) in overlay.listings.iter() {
+            let Listed::Keys { keys, .. } = listed else {
+                continue;
             };
-            if shown {
-                keys.push(Blob::new(&key));
+            if !known.is_of_same_scan(listing) {
+                continue;
+            }
+            *looked_at += keys.len();
+            for at in keys.blobs().filter_map(|key| self.touched(key)) {
+                written[at] = false;
             }
         }
-        let database = self.database;
-        let written = self.keys.iter().filter(|touched| touched.is_written());
-        let own = written
-            .filter(|touched| touched.database == database)
-            .filter_map(|touched| Some((touched.key.clone(), touched.value.clone()?)))
-            .collect();
-        Ok(ListedKeys { next, keys, own })
+        let left = (0..written.len()).filter(|at| written[*at]);
+        left.filter_map(|at| Some((self.keys[at].key.clone(), self.written_value(at)?.clone())))
+            .collect()
     }
 
     /// Returns the number of keys.

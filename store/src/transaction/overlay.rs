@@ -111,6 +111,12 @@ impl Overlay {
         self.gathers && self.missing.len() < MISSING_MAX
     }
 
+    /// Returns true if the value at this position was not laid in, although there is one.
+    pub(super) fn is_opaque(&self, at: usize) -> bool {
+        let laid = self.laid.get(at);
+        laid.is_some_and(|laid| matches!(laid.content, Content::Opaque(_)))
+    }
+
     /// Returns true if the key at this position existed when it was laid in; `None` if it was not.
     pub(super) fn existed(&self, at: usize) -> Option<bool> {
         self.laid.get(at).map(|laid| laid.value.is_some())

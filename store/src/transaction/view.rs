@@ -439,8 +439,8 @@ impl View for TransactionView<'_> {
             return Ok(None);
         }
         self.charge(budget::elements(self.transaction.keys.len()))?;
-        let listed = self.transaction.listed_keys(listing())?;
-        self.charge(budget::elements(listed.keys.len()))?;
+        let listed = self.transaction.listed_keys(&listing())?;
+        self.charge(budget::elements(listed.looked_at))?;
         Ok(Some(listed))
     }
 

@@ -1,10 +1,10 @@
 //! Commands on all keys in an overlay, against the same commands in a transaction on the data itself.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use ferrite_protocol::keyspace::{Keyspace as _, Mode};
-use ferrite_store::{Listed, Listing, Missing, Transaction};
+use ferrite_store::{Held, Listed, Listing, Missing, Transaction};
 
 use crate::client::{Client, START, readable};
 use crate::overlay::{commands, empty, lay, said, sorted};
@@ -12,11 +12,12 @@ use crate::savepoints::elements;
 
 /// Answers a question as an engine does, by commands.
 fn answer(engine: &mut Client, listing: &Listing) -> Listed {
-    let boxed = |words: Vec<Vec<u8>>| words.into_iter().map(Vec::into_boxed_slice).collect();
     match listing {
         Listing::Matching(pattern) => Listed::Keys {
             next: 0,
-            keys: boxed(elements(&engine.raw(&[b"KEYS", pattern]))),
+            keys: elements(&engine.raw(&[b"KEYS", pattern]))
+                .into_iter()
+                .collect(),
         },
         Listing::Page {
             cursor,
@@ -40,7 +41,7 @@ fn answer(engine: &mut Client, listing: &Listing) -> Listed {
             let next = String::from_utf8(found.remove(0)).expect("a cursor");
             Listed::Keys {
                 next: next.parse().expect("a number"),
-                keys: boxed(found),
+                keys: found.into_iter().collect(),
             }
         }
         Listing::Size => {
@@ -58,6 +59,17 @@ fn answer(engine: &mut Client, listing: &Listing) -> Listed {
 
 /// Runs lines in overlays until nothing is missing; returns the replies, the overlay and the number of tries.
 fn settled(engine: &mut Client, lines: &[&str], gathers: bool) -> (Vec<String>, Transaction, u32) {
+    settled_by(engine, gathers, |overlay| {
+        lines.iter().map(|line| said(overlay, line)).collect()
+    })
+}
+
+/// Does the same with anything that runs on a transaction.
+fn settled_by<R>(
+    engine: &mut Client,
+    gathers: bool,
+    run: impl Fn(&mut Transaction) -> R,
+) -> (R, Transaction, u32) {
     let mut keys: BTreeSet<Box<[u8]>> = BTreeSet::new();
     let mut listings = HashMap::new();
     for tries in 1.. {
@@ -66,10 +78,10 @@ fn settled(engine: &mut Client, lines: &[&str], gathers: bool) -> (Vec<String>, 
             lay(engine, &mut overlay, key, &[]);
         }
         overlay.lay_listings(Arc::new(listings.clone()));
-        let replies = lines.iter().map(|line| said(&mut overlay, line)).collect();
+        let result = run(&mut overlay);
         let missing = overlay.missing().to_vec();
         if missing.is_empty() {
-            return (replies, overlay, tries);
+            return (result, overlay, tries);
         }
         for missing in missing {
             match missing {
@@ -83,6 +95,124 @@ fn settled(engine: &mut Client, lines: &[&str], gathers: bool) -> (Vec<String>, 
         }
     }
     unreachable!("it returns")
+}
+
+/// Goes through all keys by `SCAN`, and runs lines for each key that is shown, with its name for `@`; returns
+/// how often each was shown. Ends early in an overlay that lacks something.
+fn sweep(
+    transaction: &mut Transaction,
+    first: &str,
+    options: &str,
+    lines: &[&str],
+) -> BTreeMap<String, usize> {
+    const STEPS_MAX: usize = 1000;
+    let mut shown: BTreeMap<String, usize> = BTreeMap::new();
+    if !first.is_empty() {
+        said(transaction, first);
+    }
+    let mut cursor = "0".to_owned();
+    for _ in 0..STEPS_MAX {
+        let reply = said(transaction, &format!("SCAN {cursor} {options}"));
+        if !transaction.missing().is_empty() {
+            return shown;
+        }
+        let is_word = |part: &&str| !part.starts_with(['*', '$']);
+        let mut words = reply.split(' ').filter(is_word);
+        cursor = words.next().expect("a cursor").to_owned();
+        for key in words {
+            *shown.entry(key.to_owned()).or_default() += 1;
+            for line in lines {
+                said(transaction, &line.replace('@', key));
+            }
+        }
+        if cursor == "0" {
+            return shown;
+        }
+    }
+    panic!("the scan does not end")
+}
+
+#[test]
+fn a_scan_that_writes_meets_each_key_once() {
+    const KEYS: usize = 120;
+    for (lines, grows) in [
+        (&["APPEND @ y"][..], false),
+        (&["SET @ y"], false),
+        (&["DEL @", "SET @ y"], false),
+        (&["DEL @"], false),
+        (&["PEXPIRE @ 100000"], false),
+        (&["SET new:@ y"], true),
+        (&["APPEND @ y", "SET new:@ y"], true),
+    ] {
+        for gathers in [false, true] {
+            let (mut engine, mut direct) = (Client::new(), Client::new());
+            for client in [&mut engine, &mut direct] {
+                for number in 0..KEYS {
+                    client.run(&format!("SET key:{number} x"));
+                }
+            }
+            // Each is there during the whole scan, one of them in the call alone.
+            let run =
+                |transaction: &mut Transaction| sweep(transaction, "SET own x", "COUNT 20", lines);
+            let expected = run(&mut direct.store.begin(0, Mode::Write));
+            let (shown, _, _) = settled_by(&mut engine, gathers, run);
+            for (place, shown) in [("overlay", shown), ("store", expected)] {
+                let twice: Vec<_> = shown.iter().filter(|(_, count)| **count != 1).collect();
+                assert!(twice.is_empty(), "{place}: {lines:?}: {twice:?}");
+                let is_new = |key: &&String| key.starts_with("new:");
+                let new = shown.keys().filter(is_new).count();
+                assert_eq!(shown.len() - new, KEYS + 1, "{place}: {lines:?}");
+                assert!(grows || new == 0, "{place}: {lines:?}: {shown:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_key_that_changes_its_type_is_shown_by_the_new_one() {
+    let mut engine = Client::new();
+    for line in ["RPUSH list x", "SET text x", "SADD other x"] {
+        engine.run(line);
+    }
+    let changes = [
+        "DEL list",
+        "SET list now-text",
+        "DEL text",
+        "RPUSH text now-list",
+    ];
+    for (options, shown) in [
+        ("TYPE list", "text"),
+        ("TYPE string", "list"),
+        ("TYPE set", "other"),
+    ] {
+        let line = format!("SCAN 0 COUNT 1000 {options}");
+        let lines: Vec<&str> = changes.into_iter().chain([line.as_str()]).collect();
+        let (replies, ..) = settled(&mut engine, &lines, false);
+        let last = replies.last().expect("a reply");
+        assert_eq!(last.split(' ').next_back(), Some(shown), "{last}");
+        assert!(last.contains("*1 "), "{last}");
+    }
+}
+
+#[test]
+fn a_key_whose_value_is_not_here_is_shown_as_the_engine_shows_it() {
+    for (kind, count) in [("stream", 1), ("string", 0)] {
+        let mut overlay = empty().begin_overlay(0, Mode::Write, START, false);
+        let opaque = Held::Opaque("ERR the key holds a value of type stream");
+        overlay.lay(b"events", opaque, None).expect("no payload");
+        let listing = Listing::Page {
+            cursor: 0,
+            count: 10,
+            pattern: None,
+            type_name: Some(kind.as_bytes().into()),
+        };
+        let keys = ["events"].into_iter().take(count).collect();
+        let listed = Listed::Keys { next: 0, keys };
+        overlay.lay_listings(Arc::new(HashMap::from([(listing, listed)])));
+        assert_eq!(said(&mut overlay, "PEXPIRE events 1000"), ":1");
+        let reply = said(&mut overlay, &format!("SCAN 0 TYPE {kind}"));
+        assert_eq!(reply.contains("events"), count == 1, "{kind}: {reply}");
+    }
 }
 
 const SEED: [&str; 6] = [
@@ -154,7 +284,7 @@ fn a_key_that_is_gone_since_it_was_listed_is_not_shown() {
     let mut engine = Client::new();
     let mut overlay = empty().begin_overlay(0, Mode::Write, START, false);
     lay(&mut engine, &mut overlay, b"gone", &[]);
-    let keys = [&b"gone"[..], b"there"].map(Box::from).to_vec();
+    let keys = ["gone", "there"].into_iter().collect();
     let listing = Listing::Matching(b"*"[..].into());
     let listed = Listed::Keys { next: 0, keys };
     overlay.lay_listings(Arc::new(HashMap::from([(listing, listed)])));

@@ -7,10 +7,23 @@ use ferrite_tests::{Client, Reply, Server};
 use super::{COUNT, before, define, engine, on_each};
 use crate::monitoring::get;
 
-const ANY: &str = include_str!("guests/any.wat");
+pub(super) const ANY: &str = include_str!("guests/any.wat");
 
 /// Adds 1 to the integer at each key that its pattern lists, and replies with their number.
 pub(super) const SWEEP: &str = include_str!("guests/sweep.wat");
+
+/// Adds 1 to the integer at each key that it meets by `SCAN`, and replies with their number.
+const WALK: &str = include_str!("guests/walk.wat");
+
+/// The same for the engine.
+const WALK_LUA: &str = "
+    local cursor, shown = '0', 0
+    repeat
+      local step = redis.call('SCAN', cursor, 'MATCH', 'n:*', 'COUNT', 7)
+      cursor = step[1]
+      for _, key in ipairs(step[2]) do redis.call('INCR', key) shown = shown + 1 end
+    until cursor == '0'
+    return shown";
 
 fn any(client: &mut Client, line: &str) -> Reply {
     let mut call = vec!["FCALL", "any", "0"];
@@ -118,6 +131,28 @@ fn many_keys_need_few_tries() {
         assert!(tries <= 7, "{tries}");
         let read = profile.at("read_bytes").and_then(Reply::int);
         assert!(read.is_some_and(|read| read > 100_000), "{profile:?}");
+    });
+}
+
+#[test]
+fn a_scan_that_writes_meets_each_key_once_as_in_a_script() {
+    const KEYS: i64 = 100;
+    on_each(|kind| {
+        let engine = engine(kind);
+        let server = before(&engine).start();
+        let (mut client, mut direct) = (server.client(), engine.client());
+        define(&mut client, "walk", WALK);
+        let fill = format!("for i = 1, {KEYS} do redis.call('SET', 'n:' .. i, 0) end");
+        assert_eq!(direct.call(&["EVAL", &fill, "0"]), Reply::Null);
+        let both = [
+            client.run("WASM.CALL walk"),
+            direct.call(&["EVAL", WALK_LUA, "0"]),
+            client.run("WASM.CALL walk"),
+        ];
+        assert_eq!(both, [Reply::Int(KEYS), Reply::Int(KEYS), Reply::Int(KEYS)]);
+        for key in 1..=KEYS {
+            assert_eq!(direct.run(&format!("GET n:{key}")).text(), Some("3"));
+        }
     });
 }
 

@@ -6,12 +6,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use ferrite_store::{Listed, Listing};
+use ferrite_store::{KeyList, Listed, Listing};
 use redis::{Cmd, Value};
 
-use super::every_node::{Gathered, scanned};
+use super::every_node::{Gathered, Question, scanned};
 use super::{Upstream, Usage};
 use crate::account::Account;
+use crate::address::Address;
 use crate::error::UpstreamError;
 use crate::pool::Route;
 
@@ -98,26 +99,49 @@ impl Listings {
         &self,
         engine: &Asked<'_>,
         pattern: &[u8],
-    ) -> Result<Vec<Box<[u8]>>, UpstreamError> {
+    ) -> Result<KeyList, UpstreamError> {
+        if !engine.upstream.topology().is_cluster() {
+            return self.all_of(engine, &[None], pattern).await;
+        }
+        let mut question = Question::begin(engine.upstream, engine.account).await?;
+        loop {
+            let nodes: Vec<_> = question.nodes().iter().cloned().map(Some).collect();
+            let keys = self.all_of(engine, &nodes, pattern).await?;
+            if question.is_answered().await? {
+                return Ok(keys);
+            }
+        }
+    }
+
+    /// Goes through all keys of these nodes that match; `None` is the only server.
+    async fn all_of(
+        &self,
+        engine: &Asked<'_>,
+        nodes: &[Option<Address>],
+        pattern: &[u8],
+    ) -> Result<KeyList, UpstreamError> {
         // Engines may show a key in two steps.
         let mut seen = HashSet::new();
-        let (mut cursor, mut bytes) = (0, self.bytes);
-        loop {
-            let (next, keys) = engine
-                .scan(cursor, STEP_KEYS_MAX, Some(pattern), None)
-                .await?;
-            for key in keys {
-                let cost = key.len() as u64 + KEY_COST;
-                if seen.insert(key.into_boxed_slice()) {
-                    bytes += cost;
+        let mut bytes = self.bytes;
+        for node in nodes {
+            let mut cursor = 0;
+            loop {
+                let step = scan_words(cursor, STEP_KEYS_MAX, Some(pattern), None);
+                let (next, keys) = engine.step(node.as_ref(), &step).await?;
+                for key in keys {
+                    let cost = key.len() as u64 + KEY_COST;
+                    if seen.insert(key) {
+                        bytes += cost;
+                    }
                 }
+                engine.check(bytes)?;
+                if next == 0 {
+                    break;
+                }
+                cursor = next;
             }
-            engine.check(bytes)?;
-            if next == 0 {
-                return Ok(seen.into_iter().collect());
-            }
-            cursor = next;
         }
+        Ok(seen.into_iter().collect())
     }
 
     /// Asks for a page, and for as many after it as there were alike before.
@@ -126,7 +150,10 @@ impl Listings {
         engine: &Asked<'_>,
         mut listing: Listing,
     ) -> Result<(), UpstreamError> {
-        let alike = self.known.keys().filter(|known| is_alike(known, &listing));
+        let alike = self
+            .known
+            .keys()
+            .filter(|known| known.is_of_same_scan(&listing));
         let ahead = alike.count().min(STEPS_AHEAD_MAX);
         for _ in 0..=ahead {
             let Listing::Page {
@@ -139,14 +166,13 @@ impl Listings {
                 break;
             };
             let count = (*count).min(STEP_KEYS_MAX);
-            let (next, keys) = engine
-                .scan(*cursor, count, pattern.as_deref(), type_name.as_deref())
-                .await?;
+            let step = scan_words(*cursor, count, pattern.as_deref(), type_name.as_deref());
+            let (next, keys) = engine.scan(&step).await?;
             let mut following = listing.clone();
             if let Listing::Page { cursor, .. } = &mut following {
                 *cursor = next;
             }
-            let keys = keys.into_iter().map(Vec::into_boxed_slice).collect();
+            let keys = keys.into_iter().collect();
             self.keep(engine, listing, Listed::Keys { next, keys })?;
             if next == 0 || self.known.contains_key(&following) {
                 break;
@@ -164,7 +190,7 @@ impl Listings {
     ) -> Result<(), UpstreamError> {
         let cost = |key: &[u8]| key.len() as u64 + KEY_COST;
         self.bytes += match &listed {
-            Listed::Keys { keys, .. } => keys.iter().map(|key| cost(key)).sum(),
+            Listed::Keys { keys, .. } => keys.iter().map(cost).sum(),
             Listed::Random(Some(key)) => cost(key),
             Listed::Random(None) | Listed::Number(_) => 0,
         };
@@ -176,25 +202,22 @@ impl Listings {
     }
 }
 
-/// Returns true for pages of the same scan.
-fn is_alike(one: &Listing, other: &Listing) -> bool {
-    match (one, other) {
-        (
-            Listing::Page {
-                cursor: _,
-                count,
-                pattern,
-                type_name,
-            },
-            Listing::Page {
-                cursor: _,
-                count: other_count,
-                pattern: other_pattern,
-                type_name: other_type,
-            },
-        ) => count == other_count && pattern == other_pattern && type_name == other_type,
-        _ => false,
+/// Returns the words of one step of a `SCAN`.
+fn scan_words(
+    cursor: u64,
+    count: usize,
+    pattern: Option<&[u8]>,
+    type_name: Option<&[u8]>,
+) -> Vec<Vec<u8>> {
+    let (cursor, count) = (cursor.to_string(), count.to_string());
+    let mut words = vec![&b"SCAN"[..], cursor.as_bytes(), b"COUNT", count.as_bytes()];
+    if let Some(pattern) = pattern {
+        words.extend([&b"MATCH"[..], pattern]);
     }
+    if let Some(type_name) = type_name {
+        words.extend([&b"TYPE"[..], type_name]);
+    }
+    words.into_iter().map(<[u8]>::to_vec).collect()
 }
 
 impl Asked<'_> {
@@ -217,28 +240,35 @@ impl Asked<'_> {
         }
     }
 
-    /// Runs one step of `SCAN`; returns the next cursor and the keys.
-    async fn scan(
+    /// Runs one step of a `SCAN` through all keys; returns the next cursor and the keys.
+    async fn scan(&self, words: &[Vec<u8>]) -> Result<(u64, Vec<Vec<u8>>), UpstreamError> {
+        if !self.upstream.topology().is_cluster() {
+            return self.step(None, words).await;
+        }
+        self.count_round_trip();
+        let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+        let scan = self.upstream.scan(self.account, self.database, &words);
+        scan.await
+    }
+
+    /// Runs one step of a `SCAN` on a node, or on the only server.
+    async fn step(
         &self,
-        cursor: u64,
-        count: usize,
-        pattern: Option<&[u8]>,
-        type_name: Option<&[u8]>,
+        node: Option<&Address>,
+        words: &[Vec<u8>],
     ) -> Result<(u64, Vec<Vec<u8>>), UpstreamError> {
         self.count_round_trip();
-        let (cursor, count) = (cursor.to_string(), count.to_string());
-        let mut words = vec![&b"SCAN"[..], cursor.as_bytes(), b"COUNT", count.as_bytes()];
-        if let Some(pattern) = pattern {
-            words.extend([&b"MATCH"[..], pattern]);
+        let mut command = Cmd::new();
+        for word in words {
+            command.arg(word.as_slice());
         }
-        if let Some(type_name) = type_name {
-            words.extend([&b"TYPE"[..], type_name]);
-        }
-        if self.upstream.topology().is_cluster() {
-            let scan = self.upstream.scan(self.account, self.database, &words);
-            return scan.await;
-        }
-        let reply = self.send(&words).await?;
+        let reply = match node {
+            Some(node) => {
+                let (account, database) = (self.account, self.database);
+                self.upstream.ask(node, account, database, &command).await?
+            }
+            None => self.route.send(None, &command).await?,
+        };
         scanned(reply).ok_or_else(|| self.garbage("SCAN answered no cursor and keys"))
     }
 
@@ -281,16 +311,10 @@ impl Asked<'_> {
         let mut nodes = topology.primaries(self.account).await?;
         fastrand::shuffle(&mut nodes);
         for node in nodes {
-            let line = self
-                .upstream
-                .node_line(&node, self.account, self.database)?;
-            let reply = line
-                .send(&redis::cmd("RANDOMKEY"))
-                .await
-                .map_err(|failure| {
-                    topology.suspect();
-                    UpstreamError::from(failure)
-                })?;
+            let command = redis::cmd("RANDOMKEY");
+            let (account, database) = (self.account, self.database);
+            let asked = self.upstream.ask(&node, account, database, &command);
+            let reply = asked.await?;
             if reply != Value::Nil {
                 return Ok(reply);
             }

@@ -129,7 +129,7 @@ impl Topology {
         })
     }
 
-    /// Returns the primaries of the cluster.
+    /// Returns the primaries of the cluster, in the order of their addresses.
     ///
     /// # Errors
     ///
@@ -139,20 +139,48 @@ impl Topology {
         if unknown || self.suspect.load(Ordering::Relaxed) {
             self.refresh(account).await?;
         }
-        Ok(self.slots.lock().nodes().to_vec())
+        Ok(self.known_primaries())
+    }
+
+    /// Returns the primaries of the cluster as of a moment after `since`.
+    ///
+    /// # Errors
+    ///
+    /// No node can be reached.
+    pub(crate) async fn primaries_after(
+        &self,
+        since: Instant,
+        account: &Account,
+    ) -> Result<Vec<Address>, UpstreamError> {
+        self.refresh_after(since, account).await?;
+        Ok(self.known_primaries())
+    }
+
+    fn known_primaries(&self) -> Vec<Address> {
+        let mut nodes = self.slots.lock().nodes().to_vec();
+        nodes.sort_unstable_by(|one, other| (&one.host, one.port).cmp(&(&other.host, other.port)));
+        nodes
     }
 
     /// Asks for the slots, unless that was done just now.
     async fn refresh(&self, account: &Account) -> Result<(), UpstreamError> {
+        let now = Instant::now();
+        self.refresh_after(now.checked_sub(REFRESH_PAUSE).unwrap_or(now), account)
+            .await
+    }
+
+    /// Asks for the slots, unless that was done after `since`.
+    async fn refresh_after(&self, since: Instant, account: &Account) -> Result<(), UpstreamError> {
         let mut refreshed = self.refreshed.lock().await;
-        if refreshed.is_some_and(|at| at.elapsed() < REFRESH_PAUSE) {
+        if refreshed.is_some_and(|at| at > since) {
             return Ok(());
         }
         // Whatever moves from now on is asked for again.
         self.suspect.store(false, Ordering::Relaxed);
+        let asked_at = Instant::now();
         let asked = self.ask_for_slots(account).await;
         match &asked {
-            Ok(_) => *refreshed = Some(Instant::now()),
+            Ok(_) => *refreshed = Some(asked_at),
             Err(_) => self.suspect.store(true, Ordering::Relaxed),
         }
         *self.slots.lock() = Arc::new(asked?);

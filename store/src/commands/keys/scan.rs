@@ -2,7 +2,7 @@
 
 use crate::commands::arguments::integer;
 use crate::error::StoreError;
-use crate::execution::listing::{ListedKeys, Listing};
+use crate::execution::listing::Listing;
 use crate::execution::view::View;
 use crate::value::Value;
 use crate::value::blob::Blob;
@@ -81,29 +81,31 @@ pub(crate) fn slice<V: View>(
 
 /// Returns the keys of a listing that may be shown, and the next cursor, where another engine lists them;
 /// `None` where they have to be gone through by [`slice()`].
-///
-/// Keys that the transaction itself has written come with the last ones.
 pub(crate) fn listed<V: View>(
     view: &mut V,
     listing: &dyn Fn() -> Listing,
     is_wanted: impl Fn(&Value) -> bool,
     pattern: Option<&Matcher>,
 ) -> Result<Option<(u64, Vec<Blob>)>, StoreError> {
-    let Some(ListedKeys { next, keys, own }) = view.listed(listing)? else {
+    let Some(listed) = view.listed(listing)? else {
         return Ok(None);
     };
-    let mut found = keys;
-    found.retain(|key| view.shows(key));
-    if next == 0 {
-        for (key, value) in own {
-            view.charge(ELEMENT + pattern.map_or(0, |pattern| match_units(pattern, &key)))?;
-            let matches = pattern.is_none_or(|pattern| pattern.matches(&key));
-            if matches && is_wanted(&value) && view.shows(&key) {
-                found.push(key);
-            }
+    let mut found = Vec::with_capacity(listed.keys.len());
+    for (key, written) in listed.keys {
+        // The engine has chosen by what it holds itself.
+        let still_wanted = written.is_none_or(|value| is_wanted(&value));
+        if still_wanted && view.shows(&key) {
+            found.push(key);
         }
     }
-    Ok(Some((next, found)))
+    for (key, value) in listed.unlisted {
+        view.charge(ELEMENT + pattern.map_or(0, |pattern| match_units(pattern, &key)))?;
+        let matches = pattern.is_none_or(|pattern| pattern.matches(&key));
+        if matches && is_wanted(&value) && view.shows(&key) {
+            found.push(key);
+        }
+    }
+    Ok(Some((listed.next, found)))
 }
 
 /// Units for a match against an element.

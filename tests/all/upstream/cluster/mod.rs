@@ -1,5 +1,6 @@
 //! A cluster behind the server: keys on several nodes, slots that move, and a primary that fails.
 
+mod changing;
 mod commands;
 mod moving;
 mod serial;
