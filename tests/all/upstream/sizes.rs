@@ -1,7 +1,14 @@
 //! Values and hashes at the engine's limits.
 
-use ferrite_tests::{Client, EngineBuilder, Reply};
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 
+use ferrite_tests::{Client, EngineBuilder, Reply, Server};
+
+use super::bad_engines::pretend;
 use super::{COUNT, OPS, before, define, engine, on_each};
 
 const ANY: &str = include_str!("guests/any.wat");
@@ -111,22 +118,22 @@ fn a_commit_that_is_too_large_is_refused(configure: impl Fn(EngineBuilder) -> En
         define(&mut client, "count", COUNT);
         assert_eq!(grow(&mut client, "text", 900_000), Reply::Int(900_000));
         let done = std::sync::atomic::AtomicBool::new(false);
-        let counted = std::thread::scope(|scope| {
+        let counted = thread::scope(|scope| {
             // Others share its connections, and lose nothing.
             let counting = scope.spawn(|| {
                 let (mut client, mut counted) = (server.client(), 0);
-                while !done.load(std::sync::atomic::Ordering::SeqCst) {
+                while !done.load(Ordering::SeqCst) {
                     counted += 1;
                     assert_eq!(client.run("WASM.CALL count KEYS n"), Reply::Int(counted));
                 }
                 counted
             });
             let reply = grow(&mut client, "text", 3_000_000);
-            done.store(true, std::sync::atomic::Ordering::SeqCst);
+            done.store(true, Ordering::SeqCst);
             let error = reply.error().unwrap_or_default();
             assert!(
                 error.starts_with("LIMIT")
-                    && error.contains("takes no commit of 3000007 bytes")
+                    && error.contains("takes no commit of 300")
                     && error.contains("nothing of the call was kept"),
                 "{kind:?}: {reply:?}"
             );
@@ -152,6 +159,127 @@ fn a_value_above_the_engines_longest_is_refused() {
 fn a_commit_above_the_engines_query_buffer_is_refused() {
     a_commit_that_is_too_large_is_refused(|engine| {
         engine.arguments(&["--client-query-buffer-limit", "1mb"])
+    });
+}
+
+#[test]
+fn a_large_field_is_proved_by_a_short_request() {
+    on_each(|kind| {
+        let builder = kind.builder().unmodified();
+        let engine = builder
+            .arguments(&["--client-query-buffer-limit", "1mb"])
+            .start();
+        let server = before(&engine).start();
+        let (mut client, mut direct) = (server.client(), engine.client());
+        define(&mut client, "ops", OPS);
+        let fill = r"
+            for number = 1, 600 do redis.call('HSET', 'big', number, number) end
+            redis.call('HSET', 'big', 'long', string.rep('x', 3000000))";
+        assert_eq!(direct.call(&["EVAL", fill, "0"]), Reply::Null);
+        assert_eq!(
+            client.run("WASM.CALL ops.hset KEYS big ARGS long short"),
+            Reply::Int(0),
+            "{kind:?}"
+        );
+        assert_eq!(direct.run("HGET big long").text(), Some("short"));
+    });
+}
+
+/// Something between a server and its engine that breaks connections on which this many bytes came, and lets
+/// everything else through.
+fn breaking(engine: SocketAddr, bytes: usize, times: u32) -> (SocketAddr, Arc<AtomicU32>) {
+    let left = Arc::new(AtomicU32::new(times));
+    let breaks = Arc::clone(&left);
+    let address = pretend(move |stream| {
+        let Ok(to) = TcpStream::connect(engine) else {
+            return;
+        };
+        let clone = |stream: &TcpStream| stream.try_clone().expect("a socket");
+        let (mut from_engine, mut back) = (clone(&to), clone(&stream));
+        let replies = thread::spawn(move || {
+            let _ = std::io::copy(&mut from_engine, &mut back);
+            let _ = back.shutdown(Shutdown::Both);
+        });
+        let (mut from, mut to) = (stream, to);
+        let (mut came, mut chunk) = (0, [0; 65536]);
+        while let Ok(read @ 1..) = from.read(&mut chunk) {
+            came += read;
+            let take = |left: u32| left.checked_sub(1);
+            let breaks = came > bytes
+                && breaks
+                    .fetch_update(Ordering::SeqCst, Ordering::SeqCst, take)
+                    .is_ok();
+            if breaks || to.write_all(&chunk[..read]).is_err() {
+                break;
+            }
+        }
+        for stream in [&from, &to] {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+        let _ = replies.join();
+    });
+    (address, left)
+}
+
+#[test]
+fn a_large_commit_whose_connection_breaks_for_another_reason_is_not_called_too_large() {
+    const BREAKS: u32 = 6;
+    on_each(|kind| {
+        let engine = engine(kind);
+        let (address, left) = breaking(engine.address(), 1_000_000, BREAKS);
+        let url = format!("redis://{address}");
+        let start = || Server::builder().arguments(&["--upstream", &url]).start();
+        let server = start();
+        let (mut client, mut direct) = (server.client(), engine.client());
+        define(&mut client, "any", ANY);
+        // The engine says what it takes, so the commit is sent until it arrives.
+        assert_eq!(grow(&mut client, "text", 2_000_000), Reply::Int(2_000_000));
+        assert_eq!(left.load(Ordering::SeqCst), 0, "{kind:?}");
+        assert_eq!(direct.run("STRLEN text"), Reply::Int(2_000_000));
+        // It does not say it, so the commit is given up, and nothing is said that is not known.
+        direct.run("ACL SETUSER default -config");
+        let server = start();
+        let mut client = server.client();
+        define(&mut client, "any", ANY);
+        left.store(u32::MAX, Ordering::SeqCst);
+        let reply = grow(&mut client, "text", 2_500_000);
+        let error = reply.error().unwrap_or_default();
+        assert!(
+            error.starts_with("STORE")
+                && error.contains("broke each of the 4 times")
+                && error.contains("nothing of the call was kept"),
+            "{kind:?}: {reply:?}"
+        );
+        assert_eq!(direct.run("STRLEN text"), Reply::Int(2_000_000));
+    });
+}
+
+#[test]
+fn a_commit_without_a_mark_that_is_too_large_is_known_to_be() {
+    on_each(|kind| {
+        let builder = kind.builder().unmodified();
+        let engine = builder
+            .arguments(&["--client-query-buffer-limit", "1mb"])
+            .start();
+        let mut direct = engine.client();
+        direct.run("ACL SETUSER plain on >pw ~* &* +@all -@scripting");
+        direct.run("ACL SETUSER unmarked on >pw ~text &* +@all -config");
+        let server = before(&engine).start();
+        define(&mut server.client(), "any", ANY);
+        for user in ["plain", "unmarked"] {
+            let mut client = server.client();
+            client.run(&format!("AUTH {user} pw"));
+            assert_eq!(grow(&mut client, "text", 1000), Reply::Int(1000));
+            let reply = grow(&mut client, "text", 3_000_000);
+            let error = reply.error().unwrap_or_default();
+            assert!(
+                error.starts_with("LIMIT")
+                    && error.contains("client-query-buffer-limit is 1048576"),
+                "{kind:?}: {user}: {reply:?}"
+            );
+            assert_eq!(direct.run("STRLEN text"), Reply::Int(1000));
+            direct.run("DEL text");
+        }
     });
 }
 

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use ferrite_store::Words;
 use tokio::time::sleep;
 
+use super::request_size::{EngineLimits, Fit, RequestSize};
 use super::run::{PAUSE_MIN, REPEAT_PAUSE, Run};
-use super::script_call::{self, Committed, Mark, Sending, bytes_of};
+use super::script_call::{self, Committed, Mark, Sending};
 use super::snapshot::Snapshot;
 use super::wanted::Wanted;
 use super::watched::Watched;
@@ -23,7 +24,7 @@ const REPEAT_TIME_MAX: Duration = Duration::from_secs(10);
 /// Bytes of a commit from which on an engine may be set to close the connection instead of reading it.
 const LARGE_BYTES: u64 = 1 << 20;
 
-/// Times that a large commit is sent before it is given up.
+/// Times that a large commit is sent before it is given up, if the engine does not tell its limits.
 const LARGE_SENT_MAX: u32 = 4;
 
 impl<T: GuestThreads> Run<'_, T> {
@@ -82,7 +83,13 @@ impl<T: GuestThreads> Run<'_, T> {
         }
         let since = Instant::now();
         let committed = match watched {
-            Some(watched) => watched.commit(commands, self.usage).await,
+            Some(watched) => match watched.commit(commands, self.usage).await {
+                Err(UpstreamError::OutcomeUnknown) => {
+                    let size = RequestSize::of(commands);
+                    Err(self.unanswered(wanted.slot(), size).await)
+                }
+                committed => committed,
+            },
             None => {
                 self.commit_for_sure(wanted.slot(), snapshot, commands, token)
                     .await
@@ -109,76 +116,241 @@ impl<T: GuestThreads> Run<'_, T> {
         } = self.upstream;
         let marker = markers.mark();
         let marked = !unmarked.lock().contains(self.account);
-        let bytes = bytes_of(commands);
-        let nothing = Snapshot::default();
-        let mut sent: Option<Instant> = None;
-        let mut unanswered = 0;
+        let mark = |sending| Mark {
+            marker: &marker,
+            sending,
+            token,
+        };
+        let request = |mark: Option<&Mark<'_>>| match mark {
+            Some(Mark {
+                sending: Sending::Void,
+                ..
+            }) => script_call::commit_request(slot, &Snapshot::default(), &[], mark),
+            _ => script_call::commit_request(slot, snapshot, commands, mark),
+        };
+        let mut sending = Sending::First;
+        let mut repeated = Repeated::default();
         loop {
-            let sending = match sent {
-                None => Sending::First,
-                Some(_) if bytes >= LARGE_BYTES && unanswered >= LARGE_SENT_MAX => Sending::Void,
-                Some(_) => Sending::Again,
-            };
-            let mark = marked.then_some(Mark {
-                marker: &marker,
-                sending,
-                token,
-            });
-            let send = |mark| {
-                let route = &self.route;
-                let (snapshot, commands) = match sending {
-                    Sending::Void => (&nothing, &[][..]),
-                    Sending::First | Sending::Again => (snapshot, commands),
-                };
-                script_call::commit(route, slot, commit, snapshot, commands, mark, self.usage)
-            };
-            let outcome = send(mark.as_ref()).await;
-            match outcome {
+            let sent = request(marked.then(|| mark(sending)).as_ref());
+            let size = sent.size();
+            match script_call::commit(&self.route, slot, commit, &sent, self.usage).await {
                 Ok(Committed::Refused) if sending == Sending::Void => {
-                    let reason = "it closed the connection each time".into();
-                    return Err(UpstreamError::TooLarge { bytes, reason });
+                    return Err(repeated.given_up());
                 }
                 Ok(committed) => return Ok(committed),
-                Err(Failure::Refused(reason)) if is_unread(&reason) && sent.is_none() => {
+                Err(Failure::Refused(reason))
+                    if is_unread(&reason) && sending == Sending::First =>
+                {
+                    let bytes = size.bytes;
                     return Err(UpstreamError::TooLarge { bytes, reason });
                 }
-                Err(Failure::Refused(text)) if sent.is_none() => {
+                Err(Failure::Refused(text)) if sending == Sending::First => {
                     // It may be for the marker's key alone: the account may not write it, or it is not
                     // where the other keys are, because the slot is moving.
                     let forbidden = text.starts_with("NOPERM");
                     if !marked || !(forbidden || text.starts_with("TRYAGAIN")) {
                         return Err(UpstreamError::Refused(text));
                     }
-                    let outcome = send(None).await;
+                    let sent = request(None);
+                    let sending = script_call::commit(&self.route, slot, commit, &sent, self.usage);
+                    let outcome = sending.await;
                     if forbidden && !matches!(&outcome, Err(Failure::Refused(_))) {
                         unmarked.lock().insert(self.account.clone());
                     }
-                    return outcome.map_err(|failure| match failure {
-                        Failure::Unanswered(_) => UpstreamError::OutcomeUnknown,
-                        failure => failure.into(),
-                    });
+                    return match outcome {
+                        Ok(committed) => Ok(committed),
+                        Err(Failure::Unanswered(_)) => Err(self.unanswered(slot, size).await),
+                        Err(failure) => Err(failure.into()),
+                    };
                 }
-                Err(Failure::NotSent(error)) if sent.is_none() => return Err(error),
+                Err(Failure::NotSent(error)) if sending == Sending::First => return Err(error),
                 Err(Failure::Unanswered(_)) if !marked => {
-                    return Err(UpstreamError::OutcomeUnknown);
+                    return Err(self.unanswered(slot, size).await);
                 }
                 Err(failure) => {
-                    let since = *sent.get_or_insert_with(Instant::now);
-                    let unread = matches!(&failure, Failure::Refused(text) if is_unread(text));
-                    let lasting = matches!(&failure, Failure::Refused(text) if !is_passing(text));
-                    let lasting = lasting && !unread;
-                    if lasting || since.elapsed() > REPEAT_TIME_MAX {
-                        return Err(UpstreamError::OutcomeUnknown);
+                    repeated.since.get_or_insert_with(Instant::now);
+                    if sending != Sending::Void {
+                        self.note_failure(&mut repeated, slot, size, &failure).await;
                     }
-                    unanswered += match &failure {
-                        Failure::Unanswered(_) => 1,
-                        Failure::Refused(_) if unread => LARGE_SENT_MAX,
-                        Failure::Refused(_) | Failure::NotSent(_) => 0,
-                    };
+                    sending = repeated.next(sending, &failure)?;
                     metrics.commits_repeated.add(1);
                     sleep(REPEAT_PAUSE).await;
                 }
             }
+        }
+    }
+
+    /// Takes up that a commit was not answered, or not read.
+    async fn note_failure(
+        &self,
+        repeated: &mut Repeated,
+        slot: Option<u16>,
+        size: RequestSize,
+        failure: &Failure,
+    ) {
+        repeated.bytes = size.bytes;
+        match failure {
+            Failure::Refused(reason) if is_unread(reason) => {
+                repeated.reason.get_or_insert_with(|| reason.clone());
+            }
+            Failure::Unanswered(_) => {
+                repeated.times += 1;
+                if size.bytes >= LARGE_BYTES && repeated.fit.is_none() {
+                    repeated.fit = self.fit(slot, size).await;
+                }
+            }
+            Failure::Refused(_) | Failure::NotSent(_) => {}
+        }
+    }
+
+    /// Returns the relation of a request to the engine's limits; `None` if it cannot be asked now.
+    async fn fit(&self, slot: Option<u16>, size: RequestSize) -> Option<Fit> {
+        let own = &self.upstream.pool_options().location.account;
+        let asked = EngineLimits::ask(&self.route, slot).await;
+        let asked = match asked {
+            // The user of the URL may have the right.
+            Err(UpstreamError::Refused(_)) if own != self.account => {
+                let route = self.upstream.route(own, self.request.database).ok()?;
+                EngineLimits::ask(&route, slot).await
+            }
+            asked => asked,
+        };
+        match asked {
+            Ok(limits) => Some(limits.fit(size)),
+            Err(error) if error.is_passing() => None,
+            Err(_) => Some(Fit::Unknown),
+        }
+    }
+
+    /// Returns the error of a commit without a mark whose connection broke.
+    async fn unanswered(&self, slot: Option<u16>, size: RequestSize) -> UpstreamError {
+        if size.bytes >= LARGE_BYTES
+            && let Some(Fit::TooLarge(reason)) = self.fit(slot, size).await
+        {
+            let bytes = size.bytes;
+            return UpstreamError::TooLarge { bytes, reason };
+        }
+        UpstreamError::OutcomeUnknown
+    }
+}
+
+/// A commit that is sent more than once.
+#[derive(Debug, Default)]
+struct Repeated {
+    /// The time of the first failure.
+    since: Option<Instant>,
+    bytes: u64,
+    /// Number of times that it was sent and not answered.
+    times: u32,
+    /// The engine's error about its size.
+    reason: Option<Box<str>>,
+    fit: Option<Fit>,
+}
+
+impl Repeated {
+    /// Returns how the commit is sent next.
+    ///
+    /// # Errors
+    ///
+    /// Its outcome cannot be found out.
+    fn next(&self, sending: Sending, failure: &Failure) -> Result<Sending, UpstreamError> {
+        let lasts =
+            matches!(failure, Failure::Refused(text) if !is_passing(text) && !is_unread(text));
+        let is_late = self
+            .since
+            .is_some_and(|since| since.elapsed() > REPEAT_TIME_MAX);
+        if lasts || (is_late && sending == Sending::Void) {
+            return Err(match &self.fit {
+                // It can never have been read.
+                Some(Fit::TooLarge(reason)) => UpstreamError::TooLarge {
+                    bytes: self.bytes,
+                    reason: reason.clone(),
+                },
+                _ => UpstreamError::OutcomeUnknown,
+            });
+        }
+        let is_hopeless = match &self.fit {
+            Some(Fit::TooLarge(_)) => true,
+            Some(Fit::Unknown) => self.times >= LARGE_SENT_MAX,
+            Some(Fit::Fits) | None => false,
+        };
+        match is_late || is_hopeless || self.reason.is_some() || sending == Sending::Void {
+            true => Ok(Sending::Void),
+            false => Ok(Sending::Again),
+        }
+    }
+
+    /// Returns the error of a commit that never took effect.
+    fn given_up(self) -> UpstreamError {
+        let Self {
+            bytes,
+            times,
+            reason,
+            fit,
+            ..
+        } = self;
+        match (reason, fit) {
+            (Some(reason), _) | (None, Some(Fit::TooLarge(reason))) => {
+                UpstreamError::TooLarge { bytes, reason }
+            }
+            (None, _) => UpstreamError::CommitBroken { times, bytes },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Failure, Fit, LARGE_SENT_MAX, Repeated, Sending, UpstreamError};
+
+    fn broke() -> Failure {
+        Failure::Unanswered(UpstreamError::OutcomeUnknown)
+    }
+
+    #[test]
+    fn a_commit_is_given_up_only_for_what_is_known() {
+        let after = |times, fit| {
+            let repeated = Repeated {
+                times,
+                fit,
+                ..Repeated::default()
+            };
+            repeated.next(Sending::Again, &broke())
+        };
+        assert_eq!(after(99, None), Ok(Sending::Again));
+        assert_eq!(after(99, Some(Fit::Fits)), Ok(Sending::Again));
+        let unknown = || Some(Fit::Unknown);
+        assert_eq!(after(LARGE_SENT_MAX - 1, unknown()), Ok(Sending::Again));
+        assert_eq!(after(LARGE_SENT_MAX, unknown()), Ok(Sending::Void));
+        let too_large = Some(Fit::TooLarge("a limit".into()));
+        assert_eq!(after(1, too_large), Ok(Sending::Void));
+        let refused = Failure::Refused("NOPERM no more".into());
+        let unknown = Repeated::default().next(Sending::Again, &refused);
+        assert_eq!(unknown, Err(UpstreamError::OutcomeUnknown));
+        let known = Repeated {
+            fit: Some(Fit::TooLarge("a limit".into())),
+            ..Repeated::default()
+        };
+        let known = known.next(Sending::Void, &refused);
+        assert!(known.is_err_and(|error| error.reply().starts_with("LIMIT")));
+    }
+
+    #[test]
+    fn a_commit_that_was_given_up_says_why() {
+        let repeated = |reason: Option<&str>, fit| Repeated {
+            bytes: 9,
+            times: 4,
+            reason: reason.map(Into::into),
+            fit,
+            ..Repeated::default()
+        };
+        let code = |repeated: Repeated| repeated.given_up().reply();
+        let told = code(repeated(Some("ERR Protocol error"), None));
+        assert!(told.starts_with("LIMIT") && told.contains("Protocol error"));
+        let told = code(repeated(None, Some(Fit::TooLarge("a limit".into()))));
+        assert!(told.starts_with("LIMIT") && told.contains("9 bytes: a limit"));
+        for fit in [None, Some(Fit::Fits), Some(Fit::Unknown)] {
+            let told = code(repeated(None, fit));
+            assert!(told.starts_with("STORE") && told.contains("each of the 4 times"));
         }
     }
 }

@@ -4,6 +4,7 @@ mod commit;
 pub(crate) mod every_node;
 mod listings;
 mod queues;
+mod request_size;
 mod run;
 mod script_call;
 pub(crate) mod snapshot;

@@ -8,6 +8,7 @@ use ferrite_store::Words;
 use redis::{Cmd, Value};
 
 use super::Usage;
+use super::request_size::RequestSize;
 use super::snapshot::{Bounds, FetchedContent, Snapshot};
 use super::wanted::Wanted;
 use crate::error::UpstreamError;
@@ -15,7 +16,7 @@ use crate::marker::{Marker, Markers};
 use crate::pool::{Failure, Route};
 use crate::scripts::Script;
 
-/// Longest string that a commit sends as a whole to be compared; a longer one is compared by its digest.
+/// Longest string, or field's value, that a commit sends as a whole to be compared; a longer one is compared by its digest.
 const COMPARED_BYTES_MAX: usize = 64;
 
 /// The outcome of a commit.
@@ -95,16 +96,13 @@ pub(super) async fn fetch(
     Ok(snapshot)
 }
 
-/// Writes if everything is as it was read.
-pub(super) async fn commit(
-    route: &Route<'_>,
+/// Returns the request that writes if everything is as it was read.
+pub(super) fn commit_request(
     slot: Option<u16>,
-    script: &Script,
     snapshot: &Snapshot,
     commands: &[Words],
     mark: Option<&Mark<'_>>,
-    usage: &Usage,
-) -> Result<Committed, Failure> {
+) -> ScriptRequest {
     let read = snapshot.keys.iter().map(|fetched| &*fetched.key);
     // Keys that are written without having been read have to be named too. Each command names one, and
     // those of one key follow each other.
@@ -166,11 +164,15 @@ pub(super) async fn commit(
                 for (field, value) in fields {
                     request.word(field);
                     match value {
-                        Some(value) => {
-                            request.word(b"1");
+                        Some(value) if value.len() <= COMPARED_BYTES_MAX => {
+                            request.word(b"value");
                             request.word(value);
                         }
-                        None => request.word(b"0"),
+                        Some(value) => {
+                            request.word(b"digest");
+                            request.digest(value);
+                        }
+                        None => request.word(b"none"),
                     }
                 }
             }
@@ -193,6 +195,17 @@ pub(super) async fn commit(
             request.word(word);
         }
     }
+    request
+}
+
+/// Sends a commit.
+pub(super) async fn commit(
+    route: &Route<'_>,
+    slot: Option<u16>,
+    script: &Script,
+    request: &ScriptRequest,
+    usage: &Usage,
+) -> Result<Committed, Failure> {
     let reply = request.send(route, slot, script, usage).await?;
     let Value::Array(parts) = &reply else {
         return Err(Failure::Unanswered(garbage(
@@ -231,12 +244,6 @@ pub(super) async fn lease(
     Ok(reply == Value::Int(1))
 }
 
-/// Returns the number of bytes of all commands.
-pub(super) fn bytes_of(commands: &[Words]) -> u64 {
-    let words = commands.iter().flatten();
-    words.map(|word| word.len() as u64).sum()
-}
-
 fn garbage(route: &Route<'_>, reason: &'static str) -> UpstreamError {
     UpstreamError::Garbage {
         address: route.place(),
@@ -245,7 +252,7 @@ fn garbage(route: &Route<'_>, reason: &'static str) -> UpstreamError {
 }
 
 /// The keys and arguments of a script.
-struct ScriptRequest {
+pub(super) struct ScriptRequest {
     keys: usize,
     words: Vec<Vec<u8>>,
 }
@@ -265,6 +272,12 @@ impl ScriptRequest {
 
     fn number(&mut self, number: u64) {
         self.words.push(number.to_string().into_bytes());
+    }
+
+    pub(super) fn size(&self) -> RequestSize {
+        let mut size = RequestSize::default();
+        self.words.iter().for_each(|word| size.add(word));
+        size
     }
 
     fn digest(&mut self, bytes: &[u8]) {

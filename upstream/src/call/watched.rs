@@ -7,7 +7,8 @@ use ferrite_store::Words;
 use redis::{Cmd, Pipeline, Value};
 
 use super::Usage;
-use super::script_call::{Committed, bytes_of};
+use super::request_size::RequestSize;
+use super::script_call::Committed;
 use super::snapshot::{Bounds, Fetched, FetchedContent, Snapshot, reason_foreign, reason_large};
 use super::wanted::{Wanted, WantedKey};
 use crate::error::{UpstreamError, is_unread};
@@ -209,7 +210,7 @@ impl Watched {
             Failure::Unanswered(_) if !commands.is_empty() => UpstreamError::OutcomeUnknown,
             // It comes before `EXEC`.
             Failure::Refused(reason) if is_unread(&reason) => UpstreamError::TooLarge {
-                bytes: bytes_of(commands),
+                bytes: RequestSize::of(commands).bytes,
                 reason,
             },
             failure => failure.into(),

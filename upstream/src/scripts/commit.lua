@@ -66,10 +66,10 @@ local proofs = {
   fields = function(key)
     if redis.call('TYPE', key).ok ~= 'hash' then return false end
     for _ = 1, number() do
-      local value = redis.call('HGET', key, take())
-      if take() == '1' then
-        if value ~= take() then return false end
-      elseif value then
+      local value, kind = redis.call('HGET', key, take()), take()
+      if kind == 'none' then
+        if value then return false end
+      elseif not value or (kind == 'digest' and redis.sha1hex(value) or value) ~= take() then
         return false
       end
     end
