@@ -25,6 +25,7 @@ mod pool;
 mod scripts;
 mod shared_functions;
 mod topology;
+mod value_cache;
 
 pub use account::Account;
 pub use address::{Address, Deployment, Location, LocationError};

@@ -41,6 +41,12 @@ pub struct Metrics {
     pub waits: Counter,
     /// Tries that lacked a key or a field.
     pub misses: Counter,
+    /// Keys that were found among the kept values.
+    pub kept_hits: Counter,
+    /// Keys that were looked for among the kept values and were not there.
+    pub kept_misses: Counter,
+    /// Kept values that were removed because the engine told of a change, or could not tell any more.
+    pub kept_invalidated: Counter,
     /// Calls that failed for the engine's sake.
     pub failures: Counter,
 }

@@ -169,7 +169,12 @@ impl Config {
                     return Err(ConfigError::Conflict(text));
                 }
                 Ok(location) => {
-                    if let Some(fault) = self.upstream.sentinel_fault(&location) {
+                    let upstream = &self.upstream;
+                    let faults = [
+                        upstream.sentinel_fault(&location),
+                        upstream.kept_fault(&location),
+                    ];
+                    if let Some(fault) = faults.into_iter().flatten().next() {
                         return conflict(fault);
                     }
                 }

@@ -209,6 +209,10 @@ section! {
         pub max_fetch: ByteSize = "64MB",
         /// Most elements of a collection that a call reads as a whole. Of a larger hash, it can read fields.
         pub max_elements: usize = "100000",
+        /// Memory for values that calls keep for later calls, until the engine tells that they have changed
+        /// (`CLIENT TRACKING`, with RESP3). 0 keeps none. Not with a cluster. See
+        /// [upstream.md](upstream.md#kept-values).
+        pub max_kept: ByteSize = "0B",
     }
 }
 
@@ -227,6 +231,14 @@ impl Upstream {
             user: given(&self.sentinel_user),
             password: given(self.sentinel_password.reveal()),
         }
+    }
+
+    /// Returns what is wrong with keeping values of an engine; `None` if nothing is.
+    pub(super) fn kept_fault(&self, location: &Location) -> Option<&'static str> {
+        let is_cluster = location.deployment == Deployment::Cluster;
+        (is_cluster && self.max_kept.0 > 0).then_some(
+            "upstream.max_kept does not work with a cluster, because a value is only told to have changed by the node that had its slot when it was read; remove it",
+        )
     }
 
     /// Returns what is wrong with the credentials for the Sentinels of an engine; `None` if nothing is.

@@ -54,6 +54,9 @@ fn upstream(engine: &Engine, page: &mut Page) {
         commits_repeated,
         waits,
         misses,
+        kept_hits,
+        kept_misses,
+        kept_invalidated,
         failures,
     } = engine.upstream.metrics();
     for (name, help, counter) in [
@@ -97,6 +100,21 @@ fn upstream(engine: &Engine, page: &mut Page) {
         ),
         ("misses", "Tries that lacked a key or a field.", misses),
         (
+            "kept_hits",
+            "Keys that were found among the kept values.",
+            kept_hits,
+        ),
+        (
+            "kept_misses",
+            "Keys that were not found among the kept values.",
+            kept_misses,
+        ),
+        (
+            "kept_invalidated",
+            "Kept values that were removed because they may have changed.",
+            kept_invalidated,
+        ),
+        (
             "failures",
             "Calls that failed for the engine's sake.",
             failures,
@@ -105,6 +123,12 @@ fn upstream(engine: &Engine, page: &mut Page) {
         let name = format!("ferrite_upstream_{name}_total");
         page.single(&name, "counter", help, counter.get());
     }
+    page.single(
+        "ferrite_upstream_kept_bytes",
+        "gauge",
+        "Memory of the kept values.",
+        engine.upstream.kept_bytes(),
+    );
 }
 
 fn disk(state: &ServerState, page: &mut Page) {

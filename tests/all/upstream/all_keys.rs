@@ -156,7 +156,7 @@ fn a_scan_that_writes_meets_each_key_once_as_in_a_script() {
     });
 }
 
-fn metric(server: &Server, name: &str) -> i64 {
+pub(super) fn metric(server: &Server, name: &str) -> i64 {
     let page = get(server.address_of("metrics"), "/metrics").expect("metrics");
     let value = page.lines().find_map(|line| line.strip_prefix(name));
     let value = value.and_then(|value| value.trim().parse().ok());

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use ferrite_store::Words;
 use tokio::time::sleep;
 
+use super::kept_values::Committing;
 use super::request_size::{EngineLimits, Fit, RequestSize};
 use super::run::{PAUSE_MIN, REPEAT_PAUSE, Run};
 use super::script_call::{self, Committed, Mark, Sending};
@@ -91,8 +92,16 @@ impl<T: GuestThreads> Run<'_, T> {
                 committed => committed,
             },
             None => {
-                self.commit_for_sure(wanted.slot(), snapshot, commands, token)
-                    .await
+                let committing = self.space.as_ref();
+                let committing = committing.map(|space| space.begin_commit(snapshot, commands));
+                let tracks = committing.as_ref().is_some_and(Committing::wants_changes);
+                let committed = self
+                    .commit_for_sure(wanted.slot(), snapshot, commands, token, tracks)
+                    .await;
+                if let Some(committing) = committing {
+                    committing.end(matches!(committed, Ok(Committed::Yes)));
+                }
+                committed
             }
         };
         self.usage.note_time(since);
@@ -106,6 +115,7 @@ impl<T: GuestThreads> Run<'_, T> {
         snapshot: &Snapshot,
         commands: &[Words],
         token: &str,
+        tracks: bool,
     ) -> Result<Committed, UpstreamError> {
         let Upstream {
             commit,
@@ -125,8 +135,8 @@ impl<T: GuestThreads> Run<'_, T> {
             Some(Mark {
                 sending: Sending::Void,
                 ..
-            }) => script_call::commit_request(slot, &Snapshot::default(), &[], mark),
-            _ => script_call::commit_request(slot, snapshot, commands, mark),
+            }) => script_call::commit_request(slot, &Snapshot::default(), &[], mark, false),
+            _ => script_call::commit_request(slot, snapshot, commands, mark, tracks),
         };
         let mut sending = Sending::First;
         let mut repeated = Repeated::default();

@@ -2,6 +2,7 @@
 
 mod commit;
 pub(crate) mod every_node;
+mod kept_values;
 mod listings;
 mod queues;
 mod request_size;
@@ -31,6 +32,7 @@ use crate::options::PoolOptions;
 use crate::pool::{Line, Pool, Route};
 use crate::scripts::Script;
 use crate::topology::Topology;
+use kept_values::KeptValues;
 use queues::Queues;
 use run::Run;
 use snapshot::Bounds;
@@ -43,6 +45,9 @@ pub struct UpstreamOptions {
     pub pool: PoolOptions,
     /// The bounds of a call's reads.
     pub bounds: Bounds,
+    /// Most bytes of values that are kept for later calls, until the engine tells that they have changed; 0 keeps
+    /// none. Has no effect with a cluster.
+    pub kept_bytes_max: u64,
     /// An id that no other server has.
     pub server_id: String,
 }
@@ -64,7 +69,9 @@ pub struct Upstream {
     unscripted: Mutex<HashSet<Account>>,
     /// An empty store, whose overlays the calls run on.
     store: Store,
-    metrics: Metrics,
+    /// Values that calls keep for later ones.
+    kept: KeptValues,
+    metrics: Arc<Metrics>,
 }
 
 /// Threads that a host has for functions that compute for long.
@@ -121,6 +128,7 @@ impl Upstream {
     pub fn new(options: UpstreamOptions, store: Store) -> Self {
         Self {
             markers: Markers::new(&options.server_id),
+            kept: KeptValues::new(options.kept_bytes_max, options.pool.accounts_max),
             pool: Pool::new(options.pool),
             bounds: options.bounds,
             fetch: Script::fetch(),
@@ -130,7 +138,7 @@ impl Upstream {
             unmarked: Mutex::default(),
             unscripted: Mutex::default(),
             store,
-            metrics: Metrics::default(),
+            metrics: Arc::default(),
         }
     }
 
@@ -174,6 +182,12 @@ impl Upstream {
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// Returns the bytes of the values that are kept for later calls.
+    #[must_use]
+    pub fn kept_bytes(&self) -> u64 {
+        self.kept.bytes()
     }
 
     /// Runs one call with the rights of `account`, and writes exactly one reply, errors included.
@@ -233,13 +247,24 @@ impl Upstream {
         let limit = function.map_or(runtime.options().limits.time_max, |function| {
             function.spec().limits.time_max
         });
+        let (kept, pool, database) = (&self.kept, &self.pool, request.database);
+        let is_scripted = !self.unscripted.lock().contains(account);
+        let space = match is_scripted {
+            true => kept.space(pool, &self.metrics, account, database).await,
+            false => None,
+        };
+        let route = match &space {
+            Some(space) => pool.route_by(account, database, &space.line),
+            None => pool.route(account, database)?,
+        };
         let run = Run {
             threads,
             upstream: self,
             runtime,
             request,
             account,
-            route: self.pool.route(account, request.database)?,
+            route,
+            space,
             started: Instant::now(),
             usage,
             time_max: request.timeout.map_or(limit, |asked| asked.min(limit)),

@@ -100,13 +100,19 @@ async fn ask(route: &Route<'_>, slot: Option<u16>, setting: &str) -> Result<u64,
 
 /// Reads the number in the reply to `CONFIG GET` of one setting.
 fn number(reply: &Value) -> Option<u64> {
-    let Value::Array(parts) = reply else {
-        return None;
+    let digits = match reply {
+        Value::Array(parts) => match parts.as_slice() {
+            [_, Value::BulkString(digits)] => digits,
+            _ => return None,
+        },
+        // In RESP3.
+        Value::Map(pairs) => match pairs.as_slice() {
+            [(_, Value::BulkString(digits))] => digits,
+            _ => return None,
+        },
+        _ => return None,
     };
-    match parts.as_slice() {
-        [_, Value::BulkString(digits)] => std::str::from_utf8(digits).ok()?.parse().ok(),
-        _ => None,
-    }
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -140,6 +146,8 @@ mod tests {
         let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
         let known = Value::Array(vec![text("proto-max-bulk-len"), text("1048576")]);
         assert_eq!(number(&known), Some(1 << 20));
+        let known = Value::Map(vec![(text("proto-max-bulk-len"), text("7"))]);
+        assert_eq!(number(&known), Some(7));
         assert_eq!(number(&Value::Array(Vec::new())), None);
         assert_eq!(number(&Value::Nil), None);
     }

@@ -1,5 +1,6 @@
 //! The tries of a call: fetch, run, and begin again with what it lacked or what has changed.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ferrite_protocol::keyspace::Mode;
@@ -8,6 +9,7 @@ use ferrite_runtime::{CallOutcome, CallRequest, JoinedCall, OuterTransaction, Ru
 use ferrite_store::{Missing, Receipt, Store, Words};
 use tokio::time::{sleep, timeout};
 
+use super::kept_values::Space;
 use super::listings::{Asked, Listings};
 use super::queues::Turns;
 use super::script_call::{self, Committed};
@@ -55,6 +57,8 @@ pub(super) struct Run<'a, T> {
     pub(super) request: &'a CallRequest<'a>,
     pub(super) account: &'a Account,
     pub(super) route: Route<'a>,
+    /// Where values are kept for later calls.
+    pub(super) space: Option<Arc<Space>>,
     pub(super) started: Instant,
     pub(super) time_max: Duration,
     pub(super) usage: &'a Usage,
@@ -85,12 +89,25 @@ impl<T: GuestThreads> Run<'_, T> {
         let mut snapshot = Snapshot::default();
         let mut listings = Listings::default();
         let mut turns = self.turns(&wanted, false).await?;
+        // True if the snapshot is of values that were kept, and may have changed since.
+        let mut is_kept = false;
+        let mut may_use_kept = true;
+        // A run on kept values that is over, if everything still is as it was read.
+        let mut unproved: Option<(Snapshot, JoinedCall<Receipt>)> = None;
         loop {
             if refusals >= REFUSALS_UNTIL_LEASE && watched.is_none() {
                 self.take_lease(&mut token, &wanted).await?;
             }
+            let kept = match may_use_kept && watched.is_none() && !listings.is_pending() {
+                true => self.look_up_kept(&wanted),
+                false => None,
+            };
             // All of it each time, so that the call sees one moment.
-            if !wanted.is_empty() || listings.is_pending() {
+            if let Some(kept) = kept {
+                is_kept = true;
+                snapshot = kept;
+            } else if !wanted.is_empty() || listings.is_pending() {
+                is_kept = false;
                 let fetched = self.fetch(&wanted, &mut listings, watched.as_mut()).await;
                 snapshot = match fetched {
                     Err(error) if watched.is_none() && self.forbids_scripts(&error) => {
@@ -113,11 +130,30 @@ impl<T: GuestThreads> Run<'_, T> {
                     Ok(fetched) => fetched,
                 };
             }
+            if let Some((before, joined)) = unproved.take() {
+                if before.is_same(&snapshot) {
+                    self.end(watched).await;
+                    return Ok(joined.count(tries));
+                }
+                reply.truncate(start);
+            }
             tries += 1;
             metrics.tries.add(1);
             let gathers = misses > MISSES_UNTIL_GATHERING;
             let (joined, tried) = self.try_once(&snapshot, &listings, gathers, reply).await?;
             match tried {
+                Tried::Failed if is_kept => {
+                    may_use_kept = false;
+                    unproved = Some((std::mem::take(&mut snapshot), joined));
+                    continue;
+                }
+                Tried::Ran(commands)
+                    if is_kept && (self.request.profile || commands.is_empty()) =>
+                {
+                    may_use_kept = false;
+                    unproved = Some((std::mem::take(&mut snapshot), joined));
+                    continue;
+                }
                 Tried::Failed => {
                     self.end(watched).await;
                     return Ok(joined.count(tries));
@@ -168,8 +204,16 @@ impl<T: GuestThreads> Run<'_, T> {
                         self.end(watched).await;
                         return Ok(joined.count(tries));
                     }
+                    Ok(Committed::Refused) if is_kept => {
+                        metrics.commits_refused.add(1);
+                        may_use_kept = false;
+                        if let Some(space) = &self.space {
+                            space.forget(&snapshot);
+                        }
+                    }
                     Ok(Committed::Refused) => {
                         metrics.commits_refused.add(1);
+                        may_use_kept = false;
                         refusals += 1;
                         if refusals == REFUSALS_MAX {
                             return Err(UpstreamError::Contended { tries: refusals });
@@ -291,12 +335,24 @@ impl<T: GuestThreads> Run<'_, T> {
                 self.within_time(fetching).await
             }
             None => {
+                let space = self.space.as_ref();
+                let awaited = space.map(|space| (space, space.await_wanted(wanted)));
                 let fetching = script_call::fetch(&self.route, fetch, wanted, bounds, self.usage);
-                self.within_time(fetching).await
+                let fetched = self.within_time(fetching).await;
+                if let (Some((space, ticket)), Ok(Ok(fetched))) = (awaited, &fetched) {
+                    space.keep(ticket, fetched);
+                }
+                fetched
             }
         };
         self.usage.note_time(since);
         fetched?
+    }
+
+    /// Returns all that is wanted, if all of it was kept by earlier calls.
+    fn look_up_kept(&self, wanted: &Wanted) -> Option<Snapshot> {
+        let space = self.space.as_ref().filter(|_| !wanted.is_empty())?;
+        space.look_up(wanted, &self.upstream.bounds)
     }
 
     /// Waits before the call begins again after an error of a server whose place another one may take, or

@@ -96,12 +96,14 @@ pub(super) async fn fetch(
     Ok(snapshot)
 }
 
-/// Returns the request that writes if everything is as it was read.
+/// Returns the request that writes if everything is as it was read. With `tracks`, the engine tells its
+/// connection when the keys that are written change again.
 pub(super) fn commit_request(
     slot: Option<u16>,
     snapshot: &Snapshot,
     commands: &[Words],
     mark: Option<&Mark<'_>>,
+    tracks: bool,
 ) -> ScriptRequest {
     let read = snapshot.keys.iter().map(|fetched| &*fetched.key);
     // Keys that are written without having been read have to be named too. Each command names one, and
@@ -135,6 +137,7 @@ pub(super) fn commit_request(
             request.word(token.as_bytes());
         }
     }
+    request.number(u64::from(tracks));
     request.number((snapshot.keys.len() + blind.len()) as u64);
     for fetched in &snapshot.keys {
         let deadline = fetched.deadline.to_string();

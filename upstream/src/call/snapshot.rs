@@ -1,5 +1,7 @@
 //! The engine's values at the keys of a call, as of one moment.
 
+use std::sync::Arc;
+
 use ferrite_store::{Held, Transaction};
 use redis::Value;
 
@@ -21,11 +23,11 @@ pub struct Bounds {
 pub(super) struct Snapshot {
     /// The engine's time, in milliseconds since 1970.
     pub(super) now: Option<i64>,
-    pub(super) keys: Vec<Fetched>,
+    pub(super) keys: Vec<Arc<Fetched>>,
 }
 
 /// One key.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Fetched {
     pub(super) key: Box<[u8]>,
     /// In milliseconds since 1970; -1 for none, -2 if there is no such key.
@@ -36,7 +38,7 @@ pub(super) struct Fetched {
 /// A field of a hash, with its value if there is one.
 pub(super) type FetchedField = (Box<[u8]>, Option<Vec<u8>>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum FetchedContent {
     Absent,
     Text(Vec<u8>),
@@ -48,6 +50,21 @@ pub(super) enum FetchedContent {
         len: i64,
         reason: String,
     },
+}
+
+impl FetchedContent {
+    /// Returns the number of bytes of the value, as far as it is here.
+    pub(super) fn bytes(&self) -> u64 {
+        let bytes = match self {
+            Self::Absent | Self::Opaque { .. } => 0,
+            Self::Text(bytes) | Self::Dump(bytes) => bytes.len(),
+            Self::Fields(fields) => {
+                let values = fields.iter().filter_map(|(_, value)| value.as_ref());
+                values.map(Vec::len).sum()
+            }
+        };
+        bytes as u64
+    }
 }
 
 impl Snapshot {
@@ -71,11 +88,11 @@ impl Snapshot {
             };
             let (deadline, content) =
                 content(part, fields, bounds).ok_or("the fetch script answered a malformed key")?;
-            read.push(Fetched {
+            read.push(Arc::new(Fetched {
                 key,
                 deadline,
                 content,
-            });
+            }));
         }
         Ok(Self {
             now: Some(now),
@@ -83,17 +100,17 @@ impl Snapshot {
         })
     }
 
+    /// Returns true if both have the same keys with the same values.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.keys == other.keys
+    }
+
     /// Returns the number of bytes of all values.
     pub(super) fn bytes(&self) -> u64 {
-        let of = |fetched: &Fetched| match &fetched.content {
-            FetchedContent::Absent | FetchedContent::Opaque { .. } => 0,
-            FetchedContent::Text(bytes) | FetchedContent::Dump(bytes) => bytes.len(),
-            FetchedContent::Fields(fields) => {
-                let values = fields.iter().filter_map(|(_, value)| value.as_ref());
-                values.map(Vec::len).sum()
-            }
-        };
-        self.keys.iter().map(|fetched| of(fetched) as u64).sum()
+        self.keys
+            .iter()
+            .map(|fetched| fetched.content.bytes())
+            .sum()
     }
 
     /// Lays every key into an overlay.

@@ -1,6 +1,7 @@
 //! Calls where scripts are forbidden: keys are watched on a connection of the call's own, and written
 //! by `MULTI`.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use ferrite_store::Words;
@@ -171,7 +172,7 @@ impl Watched {
                     _ => return Ok(None),
                 },
             };
-            keys.push(Fetched {
+            keys.push(Arc::new(Fetched {
                 key: key.clone(),
                 deadline: if look.ttl >= 0 {
                     now + look.ttl
@@ -179,7 +180,7 @@ impl Watched {
                     look.ttl
                 },
                 content,
-            });
+            }));
         }
         let snapshot = Snapshot {
             now: Some(now),

@@ -10,7 +10,7 @@ use redis::{Cmd, Pipeline, RedisError, Value};
 use crate::account::Account;
 use crate::address::{Address, Deployment};
 use crate::error::UpstreamError;
-use crate::net::connection::{self, is_reply, text_of};
+use crate::net::connection::{self, Change, OnChange, is_reply, text_of};
 use crate::topology::Topology;
 
 /// Wait after a failed attempt to connect, which doubles with each further one.
@@ -25,6 +25,8 @@ pub(crate) struct Line {
     address: Option<Address>,
     account: Account,
     database: u32,
+    /// Is told of changes of the keys that are read here.
+    on_change: Option<OnChange>,
     open: Mutex<Open>,
     /// Held while the connection is opened.
     opening: tokio::sync::Mutex<BackOff>,
@@ -83,9 +85,32 @@ impl Line {
             address,
             account: account.clone(),
             database,
+            on_change: None,
             open: Mutex::default(),
             opening: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// The same, on whose connections the engine tells of changes of the keys that were read there.
+    pub(crate) fn with_changes(self, on_change: OnChange) -> Self {
+        Self {
+            on_change: Some(on_change),
+            ..self
+        }
+    }
+
+    /// Returns true while a connection is open, as far as it is known.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.lock().connection.is_some()
+    }
+
+    /// Opens the connection, unless it is open.
+    ///
+    /// # Errors
+    ///
+    /// The server cannot be reached, or refuses what the connection is for.
+    pub(crate) async fn make_open(&self) -> Result<(), UpstreamError> {
+        self.connection().await.map(drop)
     }
 
     /// Returns the server's address, for messages.
@@ -210,10 +235,13 @@ impl Line {
 
     async fn open(&self) -> Result<MultiplexedConnection, UpstreamError> {
         let options = self.topology.options();
+        // Nothing was told while there was no connection.
+        if let Some(on_change) = &self.on_change {
+            on_change(Change::All);
+        }
         let Some(address) = &self.address else {
             let primary = self.topology.server(None, &self.account).await?;
-            let mut opened =
-                connection::open(options, &primary, &self.account, self.database).await?;
+            let mut opened = self.open_at(&primary).await?;
             // The Sentinels may not know yet that it is a replica now. Where it is refused, a write says so.
             let role = redis::cmd("ROLE");
             match connection::answer(&mut opened, &role, options, &primary).await {
@@ -227,7 +255,20 @@ impl Line {
                 Err(error) => return Err(error),
             }
         };
-        connection::open(options, address, &self.account, self.database).await
+        self.open_at(address).await
+    }
+
+    async fn open_at(&self, address: &Address) -> Result<MultiplexedConnection, UpstreamError> {
+        let (account, database) = (&self.account, self.database);
+        let on_change = self.on_change.as_ref();
+        connection::open(
+            self.topology.options(),
+            address,
+            account,
+            database,
+            on_change,
+        )
+        .await
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::account::Account;
 use crate::address::{Address, Deployment};
 use crate::error::UpstreamError;
+use crate::net::connection::OnChange;
 use crate::options::PoolOptions;
 use crate::topology::Topology;
 
@@ -106,6 +107,34 @@ impl Pool {
         };
         let line = self.line(address, account, database)?;
         Ok(Route::new(self, account, database, Some(line)))
+    }
+
+    /// Returns a new connection of an account in a database on which the engine tells of changes of the keys that
+    /// were read there, to the only server of a database; `None` for a cluster.
+    pub(crate) fn line_with_changes(
+        &self,
+        account: &Account,
+        database: u32,
+        on_change: OnChange,
+    ) -> Option<Line> {
+        let location = &self.topology.options().location;
+        let address = match location.deployment {
+            Deployment::Cluster => return None,
+            Deployment::Sentinel { .. } => None,
+            Deployment::Single => Some(location.addresses[0].clone()),
+        };
+        let line = Line::new(&self.topology, address, account, database);
+        Some(line.with_changes(on_change))
+    }
+
+    /// Returns the way of an account's requests by this connection, to the only server.
+    pub(crate) fn route_by<'a>(
+        &'a self,
+        account: &'a Account,
+        database: u32,
+        line: &Arc<Line>,
+    ) -> Route<'a> {
+        Route::new(self, account, database, Some(Arc::clone(line)))
     }
 
     /// Returns a connection that one call has for itself, to the server that has a slot; waits while there

@@ -1,5 +1,6 @@
 -- Writes if everything is as it was read. KEYS: all keys, then, if there is a mark, those of the leases
--- and of the marks. ARGV: the mark (see below), what was read of each key, the commands.
+-- and of the marks. ARGV: the mark (see below), 1 if the connection wants to be told when the keys that are
+-- written change again, what was read of each key, the commands.
 -- Replies with {1} if it wrote, {0, n} if the n-th key has changed, {-1} if it was given up before, {-2}
 -- if another call holds a key that it writes. With the mark 'void', it gives up a commit that may have
 -- arrived before: {1} if it has, {0, 0} if it never will.
@@ -22,6 +23,7 @@ if mark ~= 'none' then
   if last == sequence then return { 1 } end
   if math.abs(last) >= sequence then return { -1 } end
 end
+local tracks = take() == '1'
 
 local function leave(outcome)
   if marker and (redis.call('HSET', marker, lane, outcome) == 1 or sequence % 64 == 0) then
@@ -114,4 +116,8 @@ if leases and token ~= '' then
   end
 end
 leave(sequence)
+if tracks then
+  -- The engine tells only of keys that were read since they changed last.
+  for _, words in ipairs(commands) do redis.call('TYPE', words[2]) end
+end
 return { 1 }

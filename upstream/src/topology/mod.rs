@@ -214,7 +214,7 @@ impl Topology {
         account: &Account,
     ) -> Result<SlotMap, UpstreamError> {
         let options = &self.options;
-        let mut opened = connection::open(options, node, account, 0).await?;
+        let mut opened = connection::open(options, node, account, 0, None).await?;
         let mut command = redis::cmd("CLUSTER");
         command.arg("SLOTS");
         let reply = connection::answer(&mut opened, &command, options, node).await?;

@@ -56,7 +56,7 @@ async fn ask(
         }
         error => error,
     };
-    let opened = connection::open(options, sentinel, account, 0).await;
+    let opened = connection::open(options, sentinel, account, 0, None).await;
     let mut opened = opened.map_err(refused)?;
     let mut command = redis::cmd("SENTINEL");
     command.arg("get-master-addr-by-name").arg(name);

@@ -148,6 +148,7 @@ impl Engine {
             let options = UpstreamOptions {
                 pool: self.pool.clone(),
                 bounds: BOUNDS,
+                kept_bytes_max: 0,
                 server_id,
             };
             let account = &self.pool.location.account;

@@ -83,6 +83,7 @@ pub(crate) fn open(
     let options = UpstreamOptions {
         pool,
         bounds,
+        kept_bytes_max: settings.max_kept.0,
         server_id: run_id.to_owned(),
     };
     Ok(Some(Engine {

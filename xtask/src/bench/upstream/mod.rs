@@ -120,6 +120,37 @@ struct Turn {
 const IN_ENGINE: &str = "EVALSHA";
 /// Name of the contender that runs in the server before it.
 const IN_SERVER: &str = "WASM.CALL";
+/// Name of the contender that runs in a server that keeps values for later calls.
+const KEEPING: &str = "WASM.CALL (kept)";
+
+/// The option of that server.
+const KEEPS: [&str; 2] = ["--upstream-max-kept", "64MB"];
+
+/// The servers that the turns go to.
+struct Sides<'s> {
+    engine: &'s Server,
+    server: &'s Server,
+    keeping: &'s Server,
+}
+
+impl<'s> Sides<'s> {
+    /// The server that a contender's commands go to.
+    fn of(&self, contender: &str) -> &'s Server {
+        match contender {
+            IN_ENGINE => self.engine,
+            KEEPING => self.keeping,
+            _ => self.server,
+        }
+    }
+
+    /// The server in front of the engine that takes part; any, if none does.
+    fn before_engine(&self, contender: &str) -> &'s Server {
+        match contender {
+            KEEPING => self.keeping,
+            _ => self.server,
+        }
+    }
+}
 
 /// Measures everything, each contender once a round.
 ///
@@ -141,18 +172,24 @@ pub(super) fn measure(
     };
     let most = SERVERS.into_iter().max().unwrap_or(1);
     let servers = (0..most)
-        .map(|number| programs.start(workspace, &folder, &engine, number))
+        .map(|number| programs.start(workspace, &folder, &engine, number, &[]))
         .collect::<Result<Vec<_>>>()?;
     let [first, ..] = servers.as_slice() else {
         bail!("there is no server to measure");
     };
+    let keeping = programs.start(workspace, &folder, &engine, most, &KEEPS)?;
+    let sides = Sides {
+        engine: &engine,
+        server: first,
+        keeping: &keeping,
+    };
     load_functions(workspace, first)?;
-    for server in &servers {
+    for server in servers.iter().chain([&keeping]) {
         wait_for(|| calls(server).is_ok())?;
     }
     let plan = plan(&engine)?;
     for turn in &plan {
-        must_succeed(side(turn, &engine, first), &turn.command)?;
+        must_succeed(sides.of(turn.contender), &turn.command)?;
     }
     let mut rows: Vec<Row> = plan.iter().map(Row::of).collect();
     let mut scaling: Vec<Scaling> = SERVERS
@@ -164,9 +201,9 @@ pub(super) fn measure(
         .collect();
     for round in 1..=rounds {
         for (turn, row) in plan.iter().zip(&mut rows) {
-            row.measure(turn, &generator, &engine, first, seconds)?;
+            row.measure(turn, &generator, &sides, seconds)?;
             println!(
-                "{round}/{rounds}  {:<10} {:<9} -c {:<2} -P {:<2} {:>8} keys {:>12.0}/s",
+                "{round}/{rounds}  {:<10} {:<16} -c {:<2} -P {:<2} {:>8} keys {:>12.0}/s",
                 turn.workload,
                 turn.contender,
                 turn.shape.connections,
@@ -185,7 +222,7 @@ pub(super) fn measure(
         }
     }
     let valkey_version = valkey::version(&engine);
-    for server in servers {
+    for server in servers.into_iter().chain([keeping]) {
         server.stop()?;
     }
     engine.stop()?;
@@ -216,17 +253,17 @@ impl Row {
         &mut self,
         turn: &Turn,
         generator: &Generator,
-        engine: &Server,
-        server: &Server,
+        sides: &Sides<'_>,
         seconds: f64,
     ) -> Result<()> {
+        let (engine, server) = (sides.engine, sides.before_engine(turn.contender));
         let times = || -> Result<(f64, f64)> {
             Ok((engine.processor_seconds()?, server.processor_seconds()?))
         };
         let again = || count(server, turn.workload, "retries");
         let (before, again_before) = (times()?, again()?);
         let measured = generator.with_keys(turn.keys.max(1)).counted(
-            side(turn, engine, server),
+            sides.of(turn.contender),
             turn.shape,
             &turn.command,
             seconds,
@@ -241,15 +278,6 @@ impl Row {
         self.engine.push(micros(after.0 - before.0));
         self.server.push(micros(after.1 - before.1));
         Ok(())
-    }
-}
-
-/// The server that a turn's commands go to.
-fn side<'s>(turn: &Turn, engine: &'s Server, server: &'s Server) -> &'s Server {
-    if turn.contender == IN_ENGINE {
-        engine
-    } else {
-        server
     }
 }
 
@@ -271,13 +299,13 @@ fn plan(engine: &Server) -> Result<Vec<Turn>> {
     for workload in &WORKLOADS {
         let sha = must_succeed(engine, &["SCRIPT", "LOAD", workload.script])?;
         let sha = sha.text().context("SCRIPT LOAD replies a digest")?;
-        let spreads: &[u32] = match workload.keys {
-            Some(_) => &SPREADS,
-            None => &[0],
+        let (spreads, contenders): (&[u32], &[_]) = match workload.keys {
+            Some(_) => (&SPREADS, &[IN_SERVER, KEEPING, IN_ENGINE]),
+            None => (&[0], &[IN_SERVER, IN_ENGINE]),
         };
         for shape in workload.shapes {
             for &keys in spreads {
-                for contender in [IN_SERVER, IN_ENGINE] {
+                for &contender in contenders {
                     plan.push(Turn {
                         workload: workload.name,
                         contender,
@@ -300,12 +328,17 @@ fn command(contender: &str, workload: &Workload, sha: &str) -> Vec<String> {
         arguments,
         ..
     } = workload;
-    let key = keys.map(|keys| format!("{keys}:{contender}:__rand_int__"));
+    let own = match contender {
+        IN_ENGINE => "script",
+        KEEPING => "kept",
+        _ => "call",
+    };
+    let key = keys.map(|keys| format!("{keys}:{own}:__rand_int__"));
     let mut words = match (contender, &key) {
         (IN_ENGINE, Some(_)) => vec![contender, sha, "1"],
         (IN_ENGINE, None) => vec![contender, sha, "0"],
-        (_, Some(_)) => vec![contender, name, "KEYS"],
-        (_, None) => vec![contender, name],
+        (_, Some(_)) => vec![IN_SERVER, name, "KEYS"],
+        (_, None) => vec![IN_SERVER, name],
     };
     words.extend(key.as_deref());
     if contender != IN_ENGINE {
@@ -325,11 +358,15 @@ mod tests {
         let [get_set, ..] = &WORKLOADS;
         assert_eq!(
             words(IN_SERVER, get_set),
-            "WASM.CALL get_set KEYS bench:WASM.CALL:__rand_int__ ARGS 0123456789abcdef"
+            "WASM.CALL get_set KEYS bench:call:__rand_int__ ARGS 0123456789abcdef"
         );
         assert_eq!(
             words(IN_ENGINE, get_set),
-            "EVALSHA sha 1 bench:EVALSHA:__rand_int__ 0123456789abcdef"
+            "EVALSHA sha 1 bench:script:__rand_int__ 0123456789abcdef"
+        );
+        assert_eq!(
+            words(KEEPING, get_set),
+            "WASM.CALL get_set KEYS bench:kept:__rand_int__ ARGS 0123456789abcdef"
         );
         assert_eq!(words(IN_SERVER, &COMPUTING), "WASM.CALL sum ARGS 1000000");
         assert_eq!(words(IN_ENGINE, &COMPUTING), "EVALSHA sha 0 1000000");

@@ -30,6 +30,7 @@ impl Programs {
         folder: &Path,
         engine: &Server,
         number: usize,
+        more: &[&str],
     ) -> Result<Server> {
         let port = free_port()?;
         let folder = folder.join(format!("server-{number}"));
@@ -49,7 +50,7 @@ impl Programs {
             self.wasmc.clone().into(),
         ];
         let mut command = workspace.command(&self.server);
-        command.args(arguments).arg("--dir").arg(&folder);
+        command.args(arguments).args(more).arg("--dir").arg(&folder);
         Server::start(&mut command, port, &folder.join("ferrite.log"))
     }
 }

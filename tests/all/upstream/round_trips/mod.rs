@@ -1,5 +1,7 @@
 //! The number of requests that a call makes to the engine, as the engine counts them.
 
+mod kept;
+
 use ferrite_tests::{Client, Reply};
 
 use super::{COUNT, OPS, TALLY, before, define, engine, on_each};
@@ -135,7 +137,7 @@ fn a_field_of_a_large_hash_is_read_alone() {
         );
         assert_eq!(client.run("HLEN big"), Reply::Int(100_000));
         // All of it is too much.
-        define(&mut client, "any", include_str!("guests/any.wat"));
+        define(&mut client, "any", include_str!("../guests/any.wat"));
         let all = client.run("WASM.CALL any KEYS big ARGS HGETALL big");
         let error = all.error().unwrap_or_default();
         assert!(
@@ -158,7 +160,7 @@ fn a_value_that_is_too_large_is_refused_and_can_be_removed() {
             .arguments(&["--upstream-max-value", "1MB"])
             .start();
         let mut client = server.client();
-        define(&mut client, "any", include_str!("guests/any.wat"));
+        define(&mut client, "any", include_str!("../guests/any.wat"));
         client.run("SETRANGE text 2000000 x");
         let reply = client.run("WASM.CALL any KEYS text ARGS GET text");
         let error = reply.error().unwrap_or_default();
