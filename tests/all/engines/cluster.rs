@@ -36,6 +36,11 @@ fn meet(first: &mut Client, others: &[Engine]) {
 
 /// Makes a cluster of nodes: a primary's replica is the third node after it.
 pub(crate) fn join(nodes: &[Engine]) {
+    join_with(nodes, PRIMARIES);
+}
+
+/// The same with this number of primaries, as many nodes before their replicas.
+fn join_with(nodes: &[Engine], primaries: usize) {
     const AGAIN: Duration = Duration::from_secs(3);
     let mut first = nodes[0].client();
     meet(&mut first, &nodes[1..]);
@@ -50,16 +55,16 @@ pub(crate) fn join(nodes: &[Engine]) {
             met = Instant::now();
         }
     }
-    for (index, primary) in nodes.iter().take(PRIMARIES).enumerate() {
-        let start = (SLOTS * index / PRIMARIES).to_string();
-        let end = (SLOTS * (index + 1) / PRIMARIES - 1).to_string();
+    for (index, primary) in nodes.iter().take(primaries).enumerate() {
+        let start = (SLOTS * index / primaries).to_string();
+        let end = (SLOTS * (index + 1) / primaries - 1).to_string();
         let reply = primary
             .client()
             .call(&["CLUSTER", "ADDSLOTSRANGE", &start, &end]);
         assert_eq!(reply, Reply::Simple("OK".into()));
     }
-    for (index, replica) in nodes.iter().enumerate().skip(PRIMARIES) {
-        let primary = id(&nodes[index - PRIMARIES]);
+    for (index, replica) in nodes.iter().enumerate().skip(primaries) {
+        let primary = id(&nodes[index - primaries]);
         until(
             &mut replica.client(),
             &["CLUSTER", "REPLICATE", &primary],
@@ -73,7 +78,7 @@ pub(crate) fn join(nodes: &[Engine]) {
                 && text.contains(&format!("cluster_known_nodes:{}", nodes.len()))
         });
     }
-    for replica in nodes.iter().skip(PRIMARIES) {
+    for replica in nodes.iter().skip(primaries) {
         while info(&mut replica.client(), "replication", "master_link_status") != "up" {}
     }
 }
@@ -97,6 +102,17 @@ pub(crate) fn cluster(kind: EngineKind) -> Vec<Engine> {
 pub(crate) fn cluster_with(kind: EngineKind, module: &[&str]) -> Vec<Engine> {
     let nodes: Vec<Engine> = (0..2 * PRIMARIES).map(|_| node(kind, module)).collect();
     join(&nodes);
+    nodes
+}
+
+/// A cluster of primaries alone, with arguments of the module.
+pub(crate) fn cluster_of_primaries(
+    kind: EngineKind,
+    primaries: usize,
+    module: &[&str],
+) -> Vec<Engine> {
+    let nodes: Vec<Engine> = (0..primaries).map(|_| node(kind, module)).collect();
+    join_with(&nodes, primaries);
     nodes
 }
 
@@ -310,7 +326,13 @@ pub(crate) fn slot_of(nodes: &[Engine], key: &str) -> usize {
 
 /// Index of the node that owns a slot in a new cluster.
 pub(crate) const fn first_owner(slot: usize) -> usize {
-    slot * PRIMARIES / SLOTS
+    owner_of(slot, PRIMARIES)
+}
+
+/// The same in a new cluster with this number of primaries.
+pub(crate) const fn owner_of(slot: usize, primaries: usize) -> usize {
+    // The first node whose range ends behind the slot.
+    ((slot + 1) * primaries - 1) / SLOTS
 }
 
 /// Moves a slot from its first owner to another primary, key by key, as a resharding does.
@@ -336,4 +358,33 @@ pub(crate) fn move_slot(nodes: &[Engine], slot: usize, target: usize) {
     for client in [&mut destination, &mut source] {
         client.call(&["CLUSTER", "SETSLOT", &slot, "NODE", &to]);
     }
+}
+
+/// Moves a slot as a whole, as Valkey can since release 9, and waits until its new owner has it.
+pub(crate) fn move_slot_at_once(nodes: &[Engine], slot: usize, from: usize, to: usize) {
+    let to_id = id(&nodes[to]);
+    let text = slot.to_string();
+    let words = [
+        "CLUSTER",
+        "MIGRATESLOTS",
+        "SLOTSRANGE",
+        &text,
+        &text,
+        "NODE",
+        &to_id,
+    ];
+    let begun = nodes[from].client().call(&words);
+    assert!(begun.error().is_none(), "{begun:?}");
+    until(&mut nodes[to].client(), &["CLUSTER", "SLOTS"], |reply| {
+        let mut ranges = reply.elements().unwrap_or_default().iter();
+        let has = |range: &Reply| {
+            let [start, end, node, ..] = range.elements()? else {
+                return None;
+            };
+            let at = i64::try_from(slot).ok()?;
+            let here = node.elements()?.get(2)?.text() == Some(&to_id);
+            Some(here && (start.int()?..=end.int()?).contains(&at))
+        };
+        ranges.any(|range| has(range) == Some(true))
+    });
 }

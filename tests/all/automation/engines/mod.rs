@@ -2,6 +2,7 @@
 
 mod cluster;
 mod declared;
+mod moving;
 mod replicas;
 mod schedules;
 mod triggers;

@@ -1,5 +1,7 @@
 //! `WASM.CALLALL`: on the standalone server, on one engine, and on all primaries of a cluster.
 
+mod statistics;
+
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -388,91 +390,4 @@ fn a_failover_is_survived() {
             thread::sleep(Duration::from_millis(20));
         }
     }
-}
-
-#[test]
-fn statistics_over_a_cluster_are_those_that_a_client_counts() {
-    const KEYS: usize = 10_000;
-    let Some(folder) = std::env::var_os("FERRITE_EXAMPLES_DIR") else {
-        return;
-    };
-    let path = std::path::Path::new(&folder).join("aggregate_stats.wasm");
-    let source = std::fs::read(path).expect("the example is built");
-    for kind in EngineKind::ends_here() {
-        let nodes = cluster_with(kind, &LONG);
-        let name = "aggregate_stats";
-        let load = [b"WASM.LOAD", name.as_bytes(), &source, b"CLUSTER"];
-        let reply = nodes[0].client().call(&load);
-        assert!(reply.error().is_none(), "{reply:?}");
-        for node in &nodes {
-            has(node, &[name]);
-        }
-        let mut clients: Vec<Client> = nodes[..PRIMARIES].iter().map(Engine::client).collect();
-        let mut hits = 0;
-        for number in 0..KEYS {
-            // The tag spreads keys over the slots, and decides the owner for each thousand.
-            let tag = number / 100;
-            let key = format!("stats:{{{tag}}}:{number}:2024-01-{:02}", number % 28 + 1);
-            let owner = first_owner(slot_of_tag(&nodes, tag));
-            let value = number.to_string();
-            clients[owner].send(&encode(&["HSET", &key, "hits", &value, "calls", "1"]));
-            hits += number;
-        }
-        // A client's own count, by SCAN and a pipeline of HGET on each primary.
-        let mut counted = 0;
-        for client in &mut clients {
-            client.send(&encode(&["ECHO", "end"]));
-            while client.reply() != Reply::Bulk(b"end".to_vec()) {}
-            let mut cursor = "0".to_owned();
-            loop {
-                let page = client.call(&["SCAN", &cursor, "MATCH", "stats:*", "COUNT", "1000"]);
-                let page = page.elements().expect("a page");
-                let keys = page[1].elements().expect("keys");
-                for key in keys {
-                    client.send(&encode(&["HGET", key.text().expect("a key"), "hits"]));
-                }
-                for _ in keys {
-                    let hits = client.reply();
-                    counted += hits
-                        .text()
-                        .expect("hits")
-                        .parse::<usize>()
-                        .expect("a number");
-                }
-                cursor = page[0].text().expect("a cursor").to_owned();
-                if cursor == "0" {
-                    break;
-                }
-            }
-        }
-        assert_eq!(counted, hits, "{kind:?}");
-        let mut words = vec![
-            "WASM.CALLALL",
-            name,
-            "REDUCE",
-            "merge_stats",
-            "TIMEOUT",
-            "60000",
-        ];
-        words.extend(["ARGS", "stats:*", "2024-01-01", "2024-12-31"]);
-        // Each node has to fetch the code first.
-        let reply = until(&mut nodes[0].client(), &words, |reply| {
-            reply.error().is_none()
-        });
-        let at = |name: &str| reply.at(name).and_then(Reply::int);
-        assert_eq!(at("hits"), i64::try_from(hits).ok(), "{kind:?}: {reply:?}");
-        assert_eq!(at("calls"), i64::try_from(KEYS).ok(), "{kind:?}: {reply:?}");
-    }
-}
-
-fn slot_of_tag(nodes: &[Engine], tag: usize) -> usize {
-    thread_local! {
-        static KNOWN: std::cell::RefCell<std::collections::HashMap<usize, usize>> =
-            std::cell::RefCell::default();
-    }
-    KNOWN.with_borrow_mut(|known| {
-        *known
-            .entry(tag)
-            .or_insert_with(|| slot_of(nodes, &format!("{{{tag}}}")))
-    })
 }

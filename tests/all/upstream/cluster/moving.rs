@@ -6,8 +6,7 @@ use std::thread;
 use ferrite_tests::{Engine, EngineKind, Reply};
 
 use super::{COUNT, PAIR, PRIMARIES, before, define, nodes, number, on_each, owner};
-use crate::engines::cluster::id;
-use crate::engines::until;
+use crate::engines::cluster::{id, move_slot_at_once, slot_of};
 
 /// A slot on its way from one node to another.
 struct Moving<'n> {
@@ -77,28 +76,6 @@ pub(super) fn migrate(nodes: &[Engine], key: &str, from: usize, to: usize) {
     Moving::begin(nodes, key, from, to).end();
 }
 
-/// Moves the slot of a key as a whole, as Valkey can since release 9.
-fn migrate_at_once(nodes: &[Engine], key: &str, from: usize, to: usize) {
-    let mut source = nodes[from].client();
-    let slot = source.run(&format!("CLUSTER KEYSLOT {key}"));
-    let slot = slot.int().expect("a slot").to_string();
-    let to_id = id(&nodes[to]);
-    let words = [
-        "CLUSTER",
-        "MIGRATESLOTS",
-        "SLOTSRANGE",
-        &slot,
-        &slot,
-        "NODE",
-        &to_id,
-    ];
-    let begun = source.call(&words);
-    assert!(begun.error().is_none(), "{begun:?}");
-    until(&mut nodes[to].client(), &["GET", key], |reply| {
-        reply.error().is_none()
-    });
-}
-
 #[test]
 fn a_slot_moves_while_calls_run() {
     const MOVES: usize = 6;
@@ -140,7 +117,8 @@ fn a_slot_moves_while_calls_run() {
                 let to = (from + 1) % PRIMARIES;
                 match kind {
                     EngineKind::Valkey if round % 2 == 1 => {
-                        migrate_at_once(&nodes, "{n}", from, to);
+                        let slot = slot_of(&nodes, "{n}");
+                        move_slot_at_once(&nodes, slot, from, to);
                     }
                     _ => migrate(&nodes, "{n}", from, to),
                 }
