@@ -102,7 +102,7 @@ const REFUSE: &str = r#"(module
 /// change together: no good write is refused meanwhile, and no bad one passes.
 #[test]
 fn a_guard_that_is_replaced_refuses_what_it_should_all_the_time() {
-    const VERSIONS: usize = 20;
+    const VERSIONS: usize = 8;
     let server = Server::start();
     let mut client = server.client();
     let load = |client: &mut Client, number: usize| {

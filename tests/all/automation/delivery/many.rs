@@ -8,7 +8,7 @@ use super::super::{define, ok};
 use super::{TALLY, figure};
 
 /// Events in a plain run.
-const EVENTS: usize = 20_000;
+const EVENTS: usize = 5_000;
 
 /// Events that a client causes before it waits for the replies.
 const BATCH: usize = 1_000;
