@@ -1,8 +1,9 @@
 //! Reads a component: its definitions in order, with the types of what it lifts.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 
-use wasmparser::component_types::ComponentAnyTypeId;
+use wasmparser::component_types::{ComponentAnyTypeId, ComponentEntityType, ResourceId};
 use wasmparser::{
     CanonicalFunction, CanonicalOption, ComponentAlias, ComponentExport, ComponentExternalKind,
     ComponentInstance, ComponentType, Instance, Parser, Payload, Validator, WasmFeatures,
@@ -23,6 +24,8 @@ pub(super) struct Component<'a> {
     pub(super) definitions: Vec<Definition<'a>>,
     /// Content of the section of entries, if there is one.
     pub(super) entries: Option<&'a [u8]>,
+    /// The interfaces that define the resources which are imported.
+    resources: HashMap<ResourceId, &'a str>,
 }
 
 /// A definition; each takes the next index of its kind.
@@ -43,7 +46,10 @@ pub(super) enum Definition<'a> {
         options: Box<[CanonicalOption]>,
     },
     /// The function that drops a handle.
-    ResourceDrop,
+    ResourceDrop {
+        /// The imported interface that defines the resource.
+        interface: Option<&'a str>,
+    },
     Import {
         name: &'a str,
         kind: ComponentExternalKind,
@@ -152,16 +158,21 @@ impl<'a> Component<'a> {
             }
             Payload::ComponentCanonicalSection(section) => {
                 for function in section {
-                    all.push(canonical(function?, validator)?);
+                    all.push(canonical(function?, validator, &self.resources)?);
                 }
             }
             Payload::ComponentImportSection(section) => {
                 for import in section {
                     let import = import?;
+                    let name = import.name.name;
                     all.push(Definition::Import {
-                        name: import.name.name,
+                        name,
                         kind: import.ty.kind(),
                     });
+                    for resource in resources(name, validator) {
+                        // Later interfaces use the type of the first.
+                        self.resources.entry(resource).or_insert(name);
+                    }
                 }
             }
             Payload::ComponentExportSection(section) => {
@@ -184,9 +195,31 @@ impl<'a> Component<'a> {
     }
 }
 
+/// Returns the resources among the types of an imported interface.
+fn resources(import: &str, validator: &Validator) -> Vec<ResourceId> {
+    let types = validator.types(0).expect("a component is being read");
+    let Some(item) = types.component_item_for_import(import) else {
+        return Vec::new();
+    };
+    let ComponentEntityType::Instance(interface) = item.ty else {
+        return Vec::new();
+    };
+    let exports = types[interface].exports.values();
+    exports
+        .filter_map(|export| match export.ty {
+            ComponentEntityType::Type {
+                created: ComponentAnyTypeId::Resource(id),
+                ..
+            } => Some(id.resource()),
+            _ => None,
+        })
+        .collect()
+}
+
 fn canonical<'a>(
     function: CanonicalFunction,
     validator: &Validator,
+    resources: &HashMap<ResourceId, &'a str>,
 ) -> Result<Definition<'a>, FlattenError> {
     match function {
         CanonicalFunction::Lift {
@@ -211,7 +244,14 @@ fn canonical<'a>(
             function: func_index,
             options,
         }),
-        CanonicalFunction::ResourceDrop { .. } => Ok(Definition::ResourceDrop),
+        CanonicalFunction::ResourceDrop { resource } => {
+            let types = validator.types(0).expect("a component is being read");
+            let interface = match types.component_any_type_at(resource) {
+                ComponentAnyTypeId::Resource(id) => resources.get(&id.resource()).copied(),
+                _ => None,
+            };
+            Ok(Definition::ResourceDrop { interface })
+        }
         other => {
             let debug = format!("{other:?}");
             let name = debug

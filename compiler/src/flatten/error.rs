@@ -65,6 +65,15 @@ pub enum FlattenError {
         /// Where, in bytes from the start.
         offset: u64,
     },
+    /// The component serves HTTP, or calls a component that does.
+    #[error(
+        "it {what}, and no server hands HTTP requests to functions; export a function that clients \
+         call, and make requests by `wasi:http/outgoing-handler`"
+    )]
+    IncomingHandler {
+        /// Says that it exports or imports the interface, with its name.
+        what: String,
+    },
     /// A part of the component model that is not supported.
     #[error("it uses {what}, which is not supported; {remedy}")]
     Unsupported {
@@ -76,7 +85,7 @@ pub enum FlattenError {
     /// The component imports an interface that no host offers.
     #[error(
         "unknown import `{import}`: the hosts offer `ferrite:function/data@0.1.0`, \
-         `ferrite:function/host@0.1.0`, `wasi:keyvalue` and `wasi:logging` in their drafts, and WASI 0.2"
+         `ferrite:function/host@0.1.0`, `wasi:keyvalue` and `wasi:logging` in their drafts, and WASI 0.2, `wasi:http` included"
     )]
     UnknownImport {
         /// Interface and function.

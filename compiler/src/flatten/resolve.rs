@@ -10,6 +10,7 @@ use wasmparser::{
 };
 
 use super::FlattenError;
+use super::adapter;
 use super::component::{Component, Definition};
 use super::types::FunctionType;
 
@@ -57,8 +58,8 @@ pub(super) enum CoreItem<'a> {
     Export { instance: usize, name: &'a str },
     /// A function of the host.
     Host(Rc<HostFunction<'a>>),
-    /// The function that drops a handle.
-    ResourceDrop,
+    /// The function that drops a handle of a resource that this imported interface defines.
+    ResourceDrop(Option<&'a str>),
 }
 
 /// A function that the component imports, as its core modules call it.
@@ -142,6 +143,11 @@ pub(super) fn resolve<'a>(component: Rc<Component<'a>>) -> Result<Resolved<'a>, 
         match item {
             Item::Function(Function::Lifted(lifted)) => {
                 functions.push((name, (*lifted).clone()));
+            }
+            Item::Instance(_) if adapter::is_incoming_handler(name) => {
+                return Err(FlattenError::IncomingHandler {
+                    what: format!("exports `{name}`"),
+                });
             }
             Item::Instance(ComponentSource::Items(items)) => {
                 for (name, item) in items.iter() {
@@ -245,7 +251,11 @@ impl<'a> Run<'a> {
                     let function = self.lower(&scope, *function, options)?;
                     scope.core_functions.push(function);
                 }
-                Definition::ResourceDrop => scope.core_functions.push(CoreItem::ResourceDrop),
+                Definition::ResourceDrop { interface } => {
+                    scope
+                        .core_functions
+                        .push(CoreItem::ResourceDrop(*interface));
+                }
                 Definition::Import { name, kind } => {
                     let item = match arguments {
                         Some(arguments) => arguments.get(name).cloned(),

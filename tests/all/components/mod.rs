@@ -8,6 +8,7 @@
 mod adapter;
 mod calls;
 mod keyvalue;
+mod standard;
 
 use std::env;
 use std::fs;

@@ -4,7 +4,7 @@ mod config;
 mod engines;
 mod engines_outbox;
 mod outbox;
-mod peer;
+pub(crate) mod peer;
 pub(crate) mod receiver;
 mod server;
 

@@ -1,11 +1,12 @@
 //! A server that functions make requests to.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
-/// A server on the loopback. It answers every request but those for `/silent`.
+/// A server on the loopback. It answers every request but those for `/silent`: `/echo` with the request,
+/// `/moved` with a redirection to it, `/large` with 100,000 bytes, and all others with `hello`.
 pub(crate) struct Peer {
     pub(crate) port: u16,
     /// The targets of the requests, as they arrive.
@@ -70,8 +71,29 @@ fn serve(stream: &TcpStream, seen: impl Fn(&str)) -> Option<()> {
             while matches!(reader.read_line(&mut rest), Ok(1..)) {}
             return Some(());
         }
-        writer
-            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello")
-            .ok()?;
+        let fields = head.lines().filter_map(|line| line.split_once(": "));
+        let length = fields
+            .filter(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+            .find_map(|(_, value)| value.parse().ok());
+        let mut body = vec![0; length.unwrap_or(0)];
+        reader.read_exact(&mut body).ok()?;
+        let (status, answer) = match target.split('?').next() {
+            Some("/echo") => (
+                "201 Created\r\nx-two: 1\r\nx-two: 2",
+                [head.as_bytes(), &body].concat(),
+            ),
+            Some("/moved") => ("302 Found\r\nlocation: /echo", Vec::new()),
+            Some("/large") => ("200 OK", vec![b'x'; 100_000]),
+            _ => ("200 OK", b"hello".to_vec()),
+        };
+        let length = answer.len();
+        write!(
+            writer,
+            "HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n"
+        )
+        .ok()?;
+        if !head.starts_with("HEAD ") {
+            writer.write_all(&answer).ok()?;
+        }
     }
 }

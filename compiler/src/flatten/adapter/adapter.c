@@ -471,52 +471,7 @@ EXPORT("wasi:random/insecure#get-insecure-random-u64") u64 insecure_u64(void) { 
 
 EXPORT("wasi:random/insecure-seed#insecure-seed") void insecure_seed(u8 *result) { fill_random(result, 16); }
 
-// Streams are numbered as file descriptors are.
-EXPORT("wasi:cli/stdin#get-stdin") i32 get_stdin(void) { return 0; }
-
-EXPORT("wasi:cli/stdout#get-stdout") i32 get_stdout(void) { return 1; }
-
-EXPORT("wasi:cli/stderr#get-stderr") i32 get_stderr(void) { return 2; }
-
-#define OUTPUT(name) EXPORT("wasi:io/streams#[method]output-stream." name)
-#define INPUT(name) EXPORT("wasi:io/streams#[method]input-stream." name)
-
-OUTPUT("check-write") void check_write(i32 stream, u8 *result) {
-  U8(result, 0) = 0;
-  U64(result, 8) = 65536;
-}
-
-static void write(i32 stream, void *bytes, i32 len, u8 *result) {
-  u8 *vector = scratch(12);
-  U32(vector, 0) = (u32)bytes;
-  U32(vector, 4) = len;
-  fd_write(stream, vector, 1, vector + 8);
-  U8(result, 0) = 0;
-}
-
-OUTPUT("write") void output_write(i32 stream, void *bytes, i32 len, u8 *result) { write(stream, bytes, len, result); }
-
-OUTPUT("blocking-write-and-flush") void output_write_flush(i32 stream, void *bytes, i32 len, u8 *result) {
-  write(stream, bytes, len, result);
-}
-
-OUTPUT("flush") void output_flush(i32 stream, u8 *result) { U8(result, 0) = 0; }
-
-OUTPUT("blocking-flush") void output_blocking_flush(i32 stream, u8 *result) { U8(result, 0) = 0; }
-
-// The input has ended: the error `closed`.
-static void closed(u8 *result, u32 offset) {
-  U8(result, 0) = 1;
-  U8(result, offset) = 1;
-}
-
-INPUT("read") void input_read(i32 stream, u64 len, u8 *result) { closed(result, 4); }
-
-INPUT("blocking-read") void input_blocking_read(i32 stream, u64 len, u8 *result) { closed(result, 4); }
-
-INPUT("skip") void input_skip(i32 stream, u64 len, u8 *result) { closed(result, 8); }
-
-INPUT("blocking-skip") void input_blocking_skip(i32 stream, u64 len, u8 *result) { closed(result, 8); }
+#include "streams.h"
 
 static void empty_list(u8 *result) {
   U32(result, 0) = 4;
@@ -541,11 +496,6 @@ EXPORT("wasi:cli/terminal-stderr#get-terminal-stderr") void terminal_stderr(u8 *
 // keyspace, `users` is every key that begins with `users:`. The handle of a bucket is the address of
 // its prefix. As a call is one transaction, `swap` compares with the value that the call sees; a
 // change by others is found when the call ends, which then runs again.
-
-typedef struct {
-  u8 *at;
-  u32 len;
-} Bytes;
 
 // A prepared swap.
 typedef struct {
@@ -899,6 +849,8 @@ EXPORT("wasi:keyvalue/atomics@0.2.0-draft2#swap") void swap(Cas *cas, void *valu
     U32(result, 8) = (u32)cas;
   }
 }
+
+#include "http.h"
 
 // wasi:logging
 

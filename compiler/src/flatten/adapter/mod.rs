@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use super::FlattenError;
 use super::module::{Kind, Survey};
 
-/// The module that `adapter.c` is compiled to.
+/// The module that `adapter.c` and the files that it includes are compiled to.
 const WASM: &[u8] = include_bytes!("adapter.wasm");
 
 /// The module name of the function that allocates for the component.
@@ -19,6 +19,10 @@ pub(super) const KEYS: &str = "entry#keys";
 pub(super) const ARGS: &str = "entry#args";
 pub(super) const ALLOCATE: &str = "entry#allocate";
 pub(super) const REPLY: &str = "entry#reply";
+
+/// The function of the adapter that drops handles, as if it were one of an interface.
+pub(super) const RESOURCE: &str = "resource";
+pub(super) const DROP: &str = "drop";
 
 /// The adapter's module and its functions.
 pub(super) struct Adapter {
@@ -75,6 +79,16 @@ pub(super) fn is_wasi(interface: &str) -> bool {
     interface.starts_with("wasi:") && !without_patch(interface).contains('@')
 }
 
+/// Returns true for an interface whose resources the adapter drops.
+pub(super) fn drops(interface: &str) -> bool {
+    is_wasi(interface) && (interface.starts_with("wasi:io/") || interface.starts_with("wasi:http/"))
+}
+
+/// Returns true for the interface by which a server hands requests to a component.
+pub(super) fn is_incoming_handler(interface: &str) -> bool {
+    interface.split('@').next() == Some("wasi:http/incoming-handler")
+}
+
 fn without_patch(interface: &str) -> Cow<'_, str> {
     if let Some((bare, version)) = interface.split_once('@')
         && interface.starts_with("wasi:")
@@ -88,7 +102,7 @@ fn without_patch(interface: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Adapter, is_wasi, name_of};
+    use super::{Adapter, drops, is_wasi, name_of};
     use crate::flatten::module::Kind;
 
     #[test]
@@ -98,7 +112,7 @@ mod tests {
         assert_eq!(adapter.survey.elements, 0, "a table");
         assert!(adapter.survey.start.is_none());
         assert!(!adapter.survey.sets.contains(&0), "a stack in memory");
-        assert_eq!(adapter.survey.defined(Kind::Global), 3);
+        assert_eq!(adapter.survey.defined(Kind::Global), 4);
     }
 
     #[test]
@@ -106,6 +120,7 @@ mod tests {
         let name = name_of("wasi:clocks/wall-clock@0.2.9", "now");
         assert_eq!(name, "wasi:clocks/wall-clock#now");
         assert!(is_wasi("wasi:sockets/tcp@0.2.0"));
+        assert!(drops("wasi:io/poll@0.2.12") && !drops("wasi:keyvalue/store@0.2.0-draft2"));
         for other in [
             "wasi:keyvalue/store@0.2.0-draft",
             "wasi:clocks/wall-clock@0.3.0",

@@ -1,5 +1,7 @@
 //! Links core instances, the adapter and entries into one module.
 
+mod numbers;
+
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
@@ -13,6 +15,7 @@ use super::module::{Import, Kind, Survey};
 use super::output::{Parts, Types};
 use super::renumber::{Constants, Renumber};
 use super::resolve::{CoreItem, HostFunction, Resolved, broken};
+use numbers::Numbers;
 
 /// Name of the exported memory.
 const MEMORY: &str = "memory";
@@ -91,7 +94,8 @@ enum Origin<'a> {
     /// By a core instance, as this one of the items of its kind that it defines.
     Defined(Definition),
     Host(Rc<HostFunction<'a>>),
-    ResourceDrop,
+    /// The function that drops handles of a resource of this interface.
+    ResourceDrop(Option<&'a str>),
 }
 
 /// An item that a core instance defines.
@@ -148,7 +152,7 @@ impl<'r, 'a> Linker<'r, 'a> {
             let (instance, name) = match item {
                 CoreItem::Export { instance, name } => (instance, name),
                 CoreItem::Host(function) => return Ok(Origin::Host(function)),
-                CoreItem::ResourceDrop => return Ok(Origin::ResourceDrop),
+                CoreItem::ResourceDrop(interface) => return Ok(Origin::ResourceDrop(interface)),
             };
             let survey = self.surveys.get(instance).ok_or_else(broken)?;
             let (found, index) = *survey.exports.get(name).ok_or_else(broken)?;
@@ -175,7 +179,7 @@ impl<'r, 'a> Linker<'r, 'a> {
     fn defined(&self, item: &CoreItem<'a>) -> Result<Definition, FlattenError> {
         match self.origin(item, Kind::Function)? {
             Origin::Defined(definition) => Ok(definition),
-            Origin::Host(_) | Origin::ResourceDrop => Err(FlattenError::Unsupported {
+            Origin::Host(_) | Origin::ResourceDrop(_) => Err(FlattenError::Unsupported {
                 what: "a function of the host as an allocator or an export".to_owned(),
                 remedy: "export functions of a core module",
             }),
@@ -240,21 +244,26 @@ impl<'r, 'a> Linker<'r, 'a> {
                 let ty = survey.types.get(import.ty as usize).ok_or_else(broken)?;
                 match self.origin(&item, Kind::Function)? {
                     Origin::Defined(_) => {}
-                    Origin::Host(function) => {
-                        if let HostCall::Adapter { copy, function } =
-                            self.host_call(&function, ty)?
-                        {
-                            self.copies[copy].roots.push(function);
+                    Origin::Host(function) => self.need(&function, ty)?,
+                    Origin::ResourceDrop(interface) => match dropping(interface) {
+                        Some(function) => self.need(&function, ty)?,
+                        None => {
+                            self.stub("", ty);
                         }
-                    }
-                    Origin::ResourceDrop => {
-                        self.stub("", ty);
-                    }
+                    },
                 }
             }
         }
         for copy in &mut self.copies {
             copy.reached = self.adapter.reached(copy.roots.iter().copied());
+        }
+        Ok(())
+    }
+
+    /// Has a function of the host copied from the adapter.
+    fn need(&mut self, function: &HostFunction<'a>, ty: &FuncType) -> Result<(), FlattenError> {
+        if let HostCall::Adapter { copy, function } = self.host_call(function, ty)? {
+            self.copies[copy].roots.push(function);
         }
         Ok(())
     }
@@ -298,6 +307,11 @@ impl<'r, 'a> Linker<'r, 'a> {
             "" => function.name.to_owned(),
             interface => format!("{interface}#{}", function.name),
         };
+        if adapter::is_incoming_handler(function.interface) {
+            return Err(FlattenError::IncomingHandler {
+                what: format!("imports `{}`", shown()),
+            });
+        }
         let Some(index) = self.adapter.function(&name) else {
             if adapter::is_wasi(function.interface) {
                 return Ok(HostCall::Stub(self.stub(&shown(), ty)));
@@ -427,12 +441,17 @@ impl<'r, 'a> Linker<'r, 'a> {
         }
         let survey = Rc::clone(&self.surveys[instance]);
         let ty = survey.types.get(import.ty as usize).ok_or_else(broken)?;
-        match origin {
-            Origin::Host(function) => match self.host_call(&function, ty)? {
-                HostCall::Adapter { copy, function } => numbers.in_copy(copy, function),
-                HostCall::Stub(number) => Ok(numbers.stubs + number),
-            },
-            _ => Ok(numbers.stubs + self.stub("", ty)),
+        let function = match origin {
+            Origin::Host(function) => Some(function),
+            Origin::ResourceDrop(interface) => dropping(interface).map(Rc::new),
+            Origin::Defined(_) => None,
+        };
+        let Some(function) = function else {
+            return Ok(numbers.stubs + self.stub("", ty));
+        };
+        match self.host_call(&function, ty)? {
+            HostCall::Adapter { copy, function } => numbers.in_copy(copy, function),
+            HostCall::Stub(number) => Ok(numbers.stubs + number),
         }
     }
 
@@ -532,85 +551,12 @@ impl<'r, 'a> Linker<'r, 'a> {
     }
 }
 
-/// The indices of everything in the module that is written: the functions of hosts, those of the core
-/// instances in order, those of the adapter's copies, stubs, and what is generated.
-struct Numbers {
-    /// Functions of hosts, by their indices in the adapter.
-    imports: Vec<u32>,
-    /// The new index of each function that the adapter imports.
-    imported: Vec<u32>,
-    /// First index of each kind in each core instance.
-    firsts: Vec<[u32; 4]>,
-    copies: Vec<CopyNumbers>,
-    /// First stub.
-    stubs: u32,
-}
-
-/// The indices of a copy of the adapter.
-struct CopyNumbers {
-    /// The new index of each function that the adapter defines; of those copied.
-    functions: Vec<u32>,
-    first_global: u32,
-}
-
-impl Numbers {
-    fn of(linker: &Linker<'_, '_>) -> Self {
-        let adapter = linker.adapter;
-        let mut imports = Vec::new();
-        let mut imported = Vec::new();
-        for (index, import) in adapter.survey.imports(Kind::Function).iter().enumerate() {
-            let wanted = import.module != adapter::MAIN
-                && linker.copies.iter().any(|copy| copy.reached[index]);
-            if wanted {
-                imported.push(imports.len() as u32);
-                imports.push(index as u32);
-            } else {
-                imported.push(u32::MAX);
-            }
-        }
-        let mut next = [0; 4];
-        next[Kind::Function as usize] = imports.len() as u32;
-        let mut firsts = Vec::with_capacity(linker.surveys.len());
-        for survey in &linker.surveys {
-            firsts.push(next);
-            for kind in Kind::ALL {
-                next[kind as usize] += survey.defined(kind);
-            }
-        }
-        let [mut function, _, _, mut global] = next;
-        let mut copies = Vec::with_capacity(linker.copies.len());
-        for copy in &linker.copies {
-            let mut functions = Vec::with_capacity(adapter.survey.functions.len());
-            for reached in &copy.reached[adapter.imported() as usize..] {
-                functions.push(if *reached { function } else { u32::MAX });
-                function += u32::from(*reached);
-            }
-            copies.push(CopyNumbers {
-                functions,
-                first_global: global,
-            });
-            global += adapter.survey.defined(Kind::Global);
-        }
-        Self {
-            imports,
-            imported,
-            firsts,
-            copies,
-            stubs: function,
-        }
-    }
-
-    fn first(&self, kind: Kind, instance: usize) -> u32 {
-        self.firsts[instance][kind as usize]
-    }
-
-    /// Returns the index of a function of the adapter in one of its copies.
-    fn in_copy(&self, copy: usize, function: u32) -> Result<u32, FlattenError> {
-        let copy = self.copies.get(copy).ok_or_else(broken)?;
-        copy.functions
-            .get(function as usize)
-            .copied()
-            .filter(|index| *index != u32::MAX)
-            .ok_or_else(broken)
-    }
+/// Returns the adapter's function that drops handles of an interface. Other handles need none: nothing
+/// ends with them.
+fn dropping<'a>(interface: Option<&'a str>) -> Option<HostFunction<'a>> {
+    adapter::drops(interface?).then_some(HostFunction {
+        interface: adapter::RESOURCE,
+        name: adapter::DROP,
+        realloc: None,
+    })
 }
