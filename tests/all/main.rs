@@ -23,6 +23,7 @@ mod fuzzing;
 mod guests;
 mod hot_reload;
 mod javascript;
+mod kept_files;
 mod languages;
 mod lifecycle;
 mod live_limits;

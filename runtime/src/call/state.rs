@@ -226,7 +226,8 @@ impl<K: Keyspace> CallState<K> {
         self.exclusive_since = None;
         self.limiter.begin_call();
         self.requests.begin_try();
-        self.files.begin(&self.spec.directories);
+        let kept = self.spec.kept.as_ref();
+        self.files.begin(&self.spec.directories, kept);
     }
 
     /// Ends the call, successful or not, and discards its leftovers.
@@ -237,7 +238,8 @@ impl<K: Keyspace> CallState<K> {
         self.data.end();
         self.handle = None;
         self.requests.begin();
-        self.files.begin(&self.spec.directories);
+        let kept = self.spec.kept.as_ref();
+        self.files.begin(&self.spec.directories, kept);
         self.input.shrink_to(KEEP_BYTES);
         self.reply.shrink_to(KEEP_BYTES);
         self.overflow.shrink_to(KEEP_BYTES);

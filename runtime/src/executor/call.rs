@@ -2,9 +2,8 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use ferrite_cache::EntryKind;
 use wasmtime::Val;
 
 use crate::call::host_trap::HostTrap;
@@ -13,18 +12,17 @@ use crate::call::request::{
     CallOutcome, CallProfile, CallRequest, ErrorWord, LATENCY_SAMPLE_EVERY, OPTIMISTIC_TRIES_MAX,
     ReceiptOf,
 };
-use crate::call::scalar_values::{self, Values};
 use crate::call::state::{CallParams, CallState, StoreData};
 use crate::error::{CallError, Code};
 use crate::executor::Executor;
+use crate::executor::admission::{enter, read_args};
 use crate::executor::function::{Function, Retained, Retention, Turn};
 use crate::executor::instantiate::{NoInstance, NotMade};
 use crate::instance::entry::RunFailure;
 use crate::instance::{Instance, Mode, Reusable, Start};
-use crate::scheduling::moment::Moment;
-use crate::scheduling::pool::{EnterError, PermitGuard};
+use crate::policy::files::kept::{KeptTurn, PendingFiles};
 use crate::scheduling::timer;
-use crate::scheduling::wait::{WaitError, with_deadline, with_stop_check};
+use crate::scheduling::wait::with_stop_check;
 use ferrite_protocol::keyspace::{CommitError, Keyspace, Mode as Access, Transaction};
 use ferrite_protocol::resp::Encoder;
 
@@ -99,6 +97,7 @@ impl<K: Keyspace> Executor<K> {
             },
             surroundings,
             turn: OnceLock::new(),
+            files_turn: OnceLock::new(),
         };
         let result = run.run_until_committed(permit.take(), reply, outcome).await;
         outcome.latency = clock.map(|clock| clock.elapsed());
@@ -174,6 +173,8 @@ struct Run<'a, K: Keyspace> {
     params: CallParams<'a>,
     /// The call's turn, if calls of the function take turns.
     turn: OnceLock<Turn>,
+    /// The call's turn at the files that the function keeps, after conflicts.
+    files_turn: OnceLock<KeptTurn>,
 }
 
 /// The error of a call that was ended while it waited.
@@ -188,6 +189,9 @@ fn stopped(stop: &HostTrap) -> CallError {
 pub(crate) struct Surroundings<'a, K: Keyspace> {
     /// The transaction that the call takes part in; `None` if it has one of its own.
     pub(crate) outer: Option<&'a OuterTransaction<K::Transaction>>,
+    /// Takes what the call changes in files that stay, where whoever commits the transaction commits
+    /// that too. A call that joins a transaction without it cannot change them.
+    pub(crate) files: Option<&'a PendingFiles>,
     /// Gets the fuel of a call whose future is dropped.
     pub(crate) dropped: &'a AtomicU64,
 }
@@ -278,7 +282,10 @@ impl<K: Keyspace> Run<'_, K> {
             let CallParams {
                 may_wait, access, ..
             } = self.params;
-            instance.state().requests.open(may_wait, access.writes());
+            let state = instance.state();
+            state.requests.open(may_wait, access.writes());
+            let may_commit = alone || self.surroundings.files.is_some();
+            state.files.allow_changes(may_commit && access.writes());
             let ran = instance
                 .run(
                     self.function.module(),
@@ -460,6 +467,14 @@ impl<K: Keyspace> Run<'_, K> {
             // Kept until the call has ended, whatever it takes.
             let _ = self.turn.set(turn.map_err(|stop| stopped(&stop))?);
         }
+        if exclusive
+            && self.files_turn.get().is_none()
+            && let Some(kept) = self.function.spec().kept.as_ref()
+        {
+            let turn = with_stop_check(kept.turn(), || state.check_stop()).await;
+            // Kept until the call has ended, as the other one.
+            let _ = self.files_turn.set(turn.map_err(|stop| stopped(&stop))?);
+        }
         if exclusive {
             let (database, mode) = state.data.transaction_params();
             let transaction = with_stop_check(
@@ -497,9 +512,16 @@ impl<K: Keyspace> Run<'_, K> {
         if self.params.profile {
             // The drop rolls back everything that the call wrote.
             drop(transaction);
-        } else if let Some(transaction) = transaction {
-            outcome.receipt = match transaction.commit() {
-                Ok(receipt) => Some(receipt),
+        } else if let Some(files) = self.surroundings.files {
+            files.put(state.files.take_changed());
+        } else {
+            let commit = || transaction.map(Transaction::commit).transpose();
+            let committed = match state.files.take_changed() {
+                Some(changed) => changed.commit(self.files_turn.get().is_some(), commit),
+                None => commit(),
+            };
+            match committed {
+                Ok(receipt) => outcome.receipt = receipt,
                 Err(CommitError::Conflict) => return Err(NotCommitted::Conflict),
                 Err(CommitError::Store(error)) => {
                     return Err(NotCommitted::Failed(CallError::new(
@@ -507,7 +529,7 @@ impl<K: Keyspace> Run<'_, K> {
                         format!("nothing of the call was kept: {error}"),
                     )));
                 }
-            };
+            }
         }
         if bytes.first() == Some(&b'-') {
             outcome.replied_error = Some(ErrorWord::of_reply(bytes));
@@ -559,46 +581,4 @@ enum NotCommitted {
     Conflict,
     /// It can never be committed.
     Failed(CallError),
-}
-
-/// Waits for a permit. Returns it with the start of the call if that was read from the clock.
-async fn enter<'f, K: Keyspace>(
-    function: &'f Function<K>,
-    request: &CallRequest<'_>,
-    time_max: Duration,
-) -> Result<(PermitGuard<'f, Retained<K>>, Option<Moment>), CallError> {
-    let pool = function.pool();
-    if let Some(permit) = pool.try_enter() {
-        return Ok((permit, None));
-    }
-    let started = Moment::now();
-    let entered = with_deadline(pool.enter(), started.after(time_max), request.handle).await;
-    match entered {
-        Ok(Ok(permit)) => Ok((permit, Some(started))),
-        Ok(Err(EnterError::Busy)) => {
-            let options = pool.options();
-            Err(CallError::busy(
-                function.name(),
-                options.instances_max,
-                options.waiting_max,
-            ))
-        }
-        Ok(Err(EnterError::Cancelled)) | Err(WaitError::Killed) => Err(CallError::killed()),
-        Err(WaitError::DeadlinePassed) => {
-            Err(CallError::timeout(time_max, Moment::now().since(started)))
-        }
-    }
-}
-
-/// Parses the arguments of a scalar entry. Returns none for other entries, which fetch theirs.
-fn read_args<K: Keyspace>(
-    function: &Function<K>,
-    index: usize,
-    request: &CallRequest<'_>,
-) -> Result<Values, CallError> {
-    let entry = &function.entries()[index];
-    match entry.kind {
-        EntryKind::Scalar => scalar_values::read_args(&entry.name, &entry.signature, request.args),
-        EntryKind::Command | EntryKind::Buffer => Ok(Values::new()),
-    }
 }

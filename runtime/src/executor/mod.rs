@@ -1,5 +1,6 @@
 //! Runs calls: one engine, its linker, the host's keyspace, and the functions loaded on it.
 
+mod admission;
 pub(crate) mod call;
 pub(crate) mod function;
 pub(crate) mod instantiate;

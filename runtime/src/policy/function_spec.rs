@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::policy::files::directory::Directory;
+use crate::policy::files::kept::KeptFiles;
 use crate::policy::function_config::FunctionConfig;
 use crate::policy::limits::Limits;
 use crate::policy::permissions::{AccessPolicy, Permissions};
@@ -21,8 +22,11 @@ pub struct FunctionSpec {
     pub permissions: Permissions,
     /// The compiled permissions.
     pub access_policy: AccessPolicy,
-    /// The directories that it may read.
+    /// The directories that it may use.
     pub directories: Arc<[Directory]>,
+    /// Those of them that are in memory and stay for later calls, if there are such. Without it, they
+    /// begin empty in each call.
+    pub kept: Option<Arc<KeptFiles>>,
     /// Limits, lowered to the server's own.
     pub limits: Limits,
     /// Isolation of its calls from each other.

@@ -13,6 +13,7 @@ use crate::error::{CallError, Code};
 use crate::executor::call::Surroundings;
 use crate::executor::function::Function;
 use crate::metrics::function_stats::FunctionStats;
+use crate::policy::files::kept::{KeptTurn, PendingFiles};
 use crate::policy::permissions::Denied;
 use crate::registry::record::Record;
 use crate::scheduling::moment::Moment;
@@ -76,6 +77,7 @@ impl<K: Keyspace> Runtime<K> {
         }
         let surroundings = Surroundings {
             outer: None,
+            files: None,
             dropped: &counted.fuel,
         };
         let executor = &self.0.executor;
@@ -91,11 +93,24 @@ impl<K: Keyspace> Runtime<K> {
     /// The call sees what the transaction has written so far. If it fails, its own writes are rolled
     /// back, and the transaction can go on. If the transaction has met a conflict
     /// ([`OuterTransaction::is_lost`]), the reply means nothing, and the host begins again. The call is
-    /// counted once the host says how often it ran: see [`JoinedCall::count`].
+    /// counted once the host says how often it ran: see [`JoinedCall::count`]. Directories that stay can
+    /// only be read.
     pub async fn call_within(
         &self,
         request: &CallRequest<'_>,
         transaction: &OuterTransaction<K::Transaction>,
+        reply: &mut Encoder,
+    ) -> JoinedCall<ReceiptOf<K>> {
+        self.call_joined(request, transaction, None, reply).await
+    }
+
+    /// Does the same as [`Runtime::call_within`]. What the call changes in directories that stay is put
+    /// into `files`, for the caller to commit.
+    pub async fn call_joined(
+        &self,
+        request: &CallRequest<'_>,
+        transaction: &OuterTransaction<K::Transaction>,
+        files: Option<&PendingFiles>,
         reply: &mut Encoder,
     ) -> JoinedCall<ReceiptOf<K>> {
         let (name, entry) = request.name_and_entry();
@@ -126,6 +141,7 @@ impl<K: Keyspace> Runtime<K> {
         };
         let surroundings = Surroundings {
             outer: Some(transaction),
+            files,
             dropped: &counted.fuel,
         };
         let executor = &self.0.executor;
@@ -138,6 +154,13 @@ impl<K: Keyspace> Runtime<K> {
         counted.forget();
         let counted = (Arc::clone(registered.stats()), function.digest());
         JoinedCall::of(outcome, Some(counted))
+    }
+
+    /// Waits for the turn of a function at the files that it keeps, if it keeps any.
+    pub(super) async fn files_turn(&self, name: &[u8]) -> Option<KeptTurn> {
+        let registered = self.function(name).ok()?;
+        let kept = registered.function()?.spec().kept.clone()?;
+        Some(kept.turn().await)
     }
 
     /// Loads the code of a function at its first call.

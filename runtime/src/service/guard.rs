@@ -16,6 +16,7 @@ use crate::call::request::{CallOutcome, CallRequest, OPTIMISTIC_TRIES_MAX, Recei
 use crate::error::{CallError, Code};
 use crate::executor::call::Surroundings;
 use crate::executor::function::Function;
+use crate::policy::files::kept::PendingFiles;
 use crate::registry::record::FunctionName;
 
 /// Reason why a transaction must not be committed: the error that its client gets.
@@ -187,7 +188,13 @@ impl<K: Keyspace> Runtime<K> {
         let start = reply.len();
         let keyspace = self.keyspace();
         let (mut tries, mut fuel) = (0, 0_u64);
+        let mut files_turn = None;
         loop {
+            if tries == OPTIMISTIC_TRIES_MAX
+                && let Some(kept) = &function.spec().kept
+            {
+                files_turn = Some(kept.turn().await);
+            }
             let transaction = if tries < OPTIMISTIC_TRIES_MAX {
                 keyspace.begin(request.database, Mode::Write)
             } else {
@@ -196,8 +203,10 @@ impl<K: Keyspace> Runtime<K> {
             };
             tries += 1;
             let outer = OuterTransaction::new(transaction);
+            let files = PendingFiles::default();
             let surroundings = Surroundings {
                 outer: Some(&outer),
+                files: Some(&files),
                 dropped,
             };
             let executor = &self.0.executor;
@@ -231,7 +240,7 @@ impl<K: Keyspace> Runtime<K> {
                     outcome.error = Some(CallError::new(Code::NoPermission, text));
                     return outcome;
                 }
-                Ok(()) => match transaction.commit() {
+                Ok(()) => match files.commit(files_turn.is_some(), || transaction.commit()) {
                     Ok(receipt) => {
                         outcome.receipt = Some(receipt);
                         return outcome;

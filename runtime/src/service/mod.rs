@@ -36,6 +36,7 @@ use crate::executor::function::Function;
 use crate::executor::{Executor, ExecutorError};
 use crate::metrics::compile_stats::CompileStats;
 use crate::policy::files::directory::Directory;
+use crate::policy::files::kept::KeptByFunction;
 use crate::policy::files::table::check_kernel;
 use crate::policy::permissions::{AccessPolicy, PermissionsError};
 use crate::policy::server_limits::ServerLimits;
@@ -95,6 +96,8 @@ struct Inner<K: Keyspace> {
     /// Locked shared from an artifact's arrival until its function is registered, and exclusively to
     /// evict, so that no artifact is evicted that is about to be pinned.
     arriving: RwLock<()>,
+    /// What functions keep in directories in memory.
+    kept_files: KeptByFunction,
     cache_size: Mutex<CacheSize>,
     options: RuntimeOptions,
 }
@@ -153,6 +156,7 @@ impl<K: Keyspace> Runtime<K> {
             triggers: Arc::default(),
             outbox,
             arriving: RwLock::default(),
+            kept_files: KeptByFunction::default(),
             cache_size: Mutex::default(),
             options,
         }));

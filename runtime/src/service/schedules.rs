@@ -16,6 +16,7 @@ use crate::automation::schedule::table::{DueRun, Next, Schedules};
 use crate::call::outer_transaction::OuterTransaction;
 use crate::call::request::{CallRequest, OPTIMISTIC_TRIES_MAX, ReceiptOf};
 use crate::error::{CallError, Code};
+use crate::policy::files::kept::PendingFiles;
 use crate::scheduling::moment::Moment;
 use crate::scheduling::wait::with_deadline;
 
@@ -154,7 +155,11 @@ impl<K: Keyspace> ScheduledRun<K> {
         };
         let at = now_millis();
         let mut tries = 0;
+        let mut files_turn = None;
         loop {
+            if tries == OPTIMISTIC_TRIES_MAX {
+                files_turn = runtime.files_turn(request.name_and_entry().0).await;
+            }
             let keyspace = runtime.keyspace();
             let transaction = if tries < OPTIMISTIC_TRIES_MAX {
                 keyspace.begin(schedule.database, Mode::Write)
@@ -165,7 +170,9 @@ impl<K: Keyspace> ScheduledRun<K> {
             tries += 1;
             let outer = OuterTransaction::new(transaction);
             let mut reply = Encoder::new(Protocol::Resp3);
-            let joined = runtime.call_within(&request, &outer, &mut reply).await;
+            let files = PendingFiles::default();
+            let joined = runtime.call_joined(&request, &outer, Some(&files), &mut reply);
+            let joined = joined.await;
             if outer.is_lost() {
                 continue;
             }
@@ -180,6 +187,7 @@ impl<K: Keyspace> ScheduledRun<K> {
             if let Err(Refusal(refused)) = guarded {
                 // Only the note of the run is committed.
                 transaction = keyspace.begin(schedule.database, Mode::Write);
+                files.put(None);
                 error = Some(refused);
             }
             transaction.lock_for_commit();
@@ -192,7 +200,7 @@ impl<K: Keyspace> ScheduledRun<K> {
                         .change_record(&name, Some(&value))
                         .map_err(CommitError::Store)?;
                 }
-                transaction.commit()
+                files.commit(files_turn.is_some(), || transaction.commit())
             });
             let error = match committed {
                 Ok(receipt) => {

@@ -24,6 +24,7 @@ use crate::automation::trigger::table::Triggers;
 use crate::call::outer_transaction::OuterTransaction;
 use crate::call::request::{CallRequest, OPTIMISTIC_TRIES_MAX, ReceiptOf};
 use crate::error::{CallError, Code};
+use crate::policy::files::kept::PendingFiles;
 use crate::scheduling::moment::Moment;
 use crate::scheduling::wait::with_deadline;
 
@@ -369,7 +370,11 @@ impl<K: Keyspace> Runtime<K> {
         };
         let keyspace = self.keyspace();
         let mut tries = 0;
+        let mut files_turn = None;
         loop {
+            if tries == OPTIMISTIC_TRIES_MAX {
+                files_turn = self.files_turn(request.name_and_entry().0).await;
+            }
             let mut transaction = if tries < OPTIMISTIC_TRIES_MAX {
                 keyspace.begin(event.database, Mode::Write)
             } else {
@@ -379,7 +384,9 @@ impl<K: Keyspace> Runtime<K> {
             transaction.set_event_depth(event.depth + 1);
             let outer = OuterTransaction::new(transaction);
             let mut reply = Encoder::new(Protocol::Resp3);
-            let joined = self.call_within(&request, &outer, &mut reply).await;
+            let files = PendingFiles::default();
+            let joined = self.call_joined(&request, &outer, Some(&files), &mut reply);
+            let joined = joined.await;
             if outer.is_lost() {
                 continue;
             }
@@ -401,7 +408,7 @@ impl<K: Keyspace> Runtime<K> {
             let committed = transaction
                 .change_record(record, None)
                 .map_err(CommitError::Store)
-                .and_then(|()| transaction.commit());
+                .and_then(|()| files.commit(files_turn.is_some(), || transaction.commit()));
             match committed {
                 Ok(receipt) => {
                     let _counted = joined.count(tries);

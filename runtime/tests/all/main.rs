@@ -10,6 +10,7 @@ mod fuzzed;
 mod host_functions;
 mod hostile;
 mod isolation;
+mod kept_files;
 mod limits;
 mod loading;
 mod managed;

@@ -150,7 +150,7 @@ impl Setting for NetworkList {
 pub struct DirectoryList(pub Vec<Directory>);
 
 impl Setting for DirectoryList {
-    const KIND: &'static str = "false, or a list of NAME=PATH and NAME:scratch=SIZE such as [\"models=/srv/models\", \"tmp:scratch=16MB\"], each with another name";
+    const KIND: &'static str = "false, or a list of NAME=PATH, NAME:scratch=SIZE and NAME:kept=SIZE such as [\"models=/srv/models\", \"tmp:scratch=16MB\"], each with another name";
 
     const LIST: bool = true;
 
@@ -259,7 +259,14 @@ mod tests {
         );
         let list = read("tmp:scratch=1024KB").expect("a scratch directory");
         assert_eq!(list.write(), "[\"tmp:scratch=1MB\"]");
+        let list = read("cache:kept=1024KB").expect("a directory that stays");
+        assert_eq!(list.write(), "[\"cache:kept=1MB\"]");
         for typed in [
+            "cache:kept",
+            "cache:kept=",
+            "cache:kept=/srv",
+            "cache:kept=2GB",
+            "a:scratch=1MB,a:kept=1MB",
             "true",
             "/srv",
             "a=/x,a=/y",

@@ -393,8 +393,8 @@ section! {
         pub allow_private_network: Vec<String> = "",
         /// Directories that functions may ask for in their own `allow_filesystem`: a list of `NAME=PATH`,
         /// such as `models=/srv/models`, to read files there, and of `NAME:scratch=SIZE`, such as
-        /// `tmp:scratch=16MB`, for a directory in memory that a call may write and that goes with it. False
-        /// for none.
+        /// `tmp:scratch=16MB`, for a directory in memory that a call may write and that goes with it. One of
+        /// `NAME:kept=SIZE`, such as `cache:kept=16MB`, stays for the function's later calls. False for none.
         pub allow_filesystem: DirectoryList = "false",
         /// Permissions of functions that are loaded without their own: `read-only`, `read-write`,
         /// `none`, or permissions as JSON.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use ferrite_protocol::keyspace::Mode;
 use ferrite_protocol::resp::Encoder;
+use ferrite_runtime::policy::files::kept::{PendingFiles, ReservedFiles};
 use ferrite_runtime::{CallOutcome, CallRequest, JoinedCall, OuterTransaction, Runtime};
 use ferrite_store::{Missing, Receipt, Store, Words};
 use tokio::time::{sleep, timeout};
@@ -67,7 +68,13 @@ pub(super) struct Run<'a, T> {
 /// A try that ended.
 enum Tried {
     /// It ran to its end, which is to be committed.
-    Ran(Vec<Words>),
+    Ran {
+        commands: Vec<Words>,
+        /// What it changed in directories that stay.
+        files: ReservedFiles,
+    },
+    /// Another call has changed the same directories.
+    Overtaken,
     /// It ended in an error, and nothing is to be committed.
     Failed,
     /// It lacked something.
@@ -93,7 +100,7 @@ impl<T: GuestThreads> Run<'_, T> {
         let mut is_kept = false;
         let mut may_use_kept = true;
         // A run on kept values that is over, if everything still is as it was read.
-        let mut unproved: Option<(Snapshot, JoinedCall<Receipt>)> = None;
+        let mut unproved: Option<(Snapshot, JoinedCall<Receipt>, Option<ReservedFiles>)> = None;
         loop {
             if refusals >= REFUSALS_UNTIL_LEASE && watched.is_none() {
                 self.take_lease(&mut token, &wanted).await?;
@@ -130,8 +137,11 @@ impl<T: GuestThreads> Run<'_, T> {
                     Ok(fetched) => fetched,
                 };
             }
-            if let Some((before, joined)) = unproved.take() {
+            if let Some((before, joined, files)) = unproved.take() {
                 if before.is_same(&snapshot) {
+                    if let Some(files) = files {
+                        files.publish();
+                    }
                     self.end(watched).await;
                     return Ok(joined.count(tries));
                 }
@@ -144,14 +154,14 @@ impl<T: GuestThreads> Run<'_, T> {
             match tried {
                 Tried::Failed if is_kept => {
                     may_use_kept = false;
-                    unproved = Some((std::mem::take(&mut snapshot), joined));
+                    unproved = Some((std::mem::take(&mut snapshot), joined, None));
                     continue;
                 }
-                Tried::Ran(commands)
+                Tried::Ran { commands, files }
                     if is_kept && (self.request.profile || commands.is_empty()) =>
                 {
                     may_use_kept = false;
-                    unproved = Some((std::mem::take(&mut snapshot), joined));
+                    unproved = Some((std::mem::take(&mut snapshot), joined, Some(files)));
                     continue;
                 }
                 Tried::Failed => {
@@ -182,13 +192,21 @@ impl<T: GuestThreads> Run<'_, T> {
                     }
                 }
                 // A script has read everything as of one moment.
-                Tried::Ran(commands)
+                Tried::Ran { commands, files }
                     if self.request.profile || (commands.is_empty() && watched.is_none()) =>
                 {
+                    files.publish();
                     self.end(watched).await;
                     return Ok(joined.count(tries));
                 }
-                Tried::Ran(commands) => match self
+                Tried::Overtaken => {
+                    refusals += 1;
+                    if refusals == REFUSALS_MAX {
+                        return Err(UpstreamError::Contended { tries: refusals });
+                    }
+                    self.pause(refusals).await?;
+                }
+                Tried::Ran { commands, files } => match self
                     .commit(&mut wanted, &snapshot, &commands, &token, watched.as_mut())
                     .await
                 {
@@ -200,6 +218,7 @@ impl<T: GuestThreads> Run<'_, T> {
                         watched = self.watched_if_needed(&wanted).await?;
                     }
                     Ok(Committed::Yes) => {
+                        files.publish();
                         metrics.commits.add(1);
                         self.end(watched).await;
                         return Ok(joined.count(tries));
@@ -256,7 +275,11 @@ impl<T: GuestThreads> Run<'_, T> {
             timeout: Some(self.time_left()?),
             ..*self.request
         };
-        let running = Box::pin(self.runtime.call_within(&request, &outer, reply));
+        let files = PendingFiles::default();
+        let running = self
+            .runtime
+            .call_joined(&request, &outer, Some(&files), reply);
+        let running = Box::pin(running);
         let joined = self
             .threads
             .run(running)
@@ -271,7 +294,12 @@ impl<T: GuestThreads> Run<'_, T> {
             Tried::Failed
         } else {
             let commands = transaction.into_commands();
-            Tried::Ran(commands.map_err(|error| UpstreamError::Refused(error.to_string().into()))?)
+            let commands =
+                commands.map_err(|error| UpstreamError::Refused(error.to_string().into()))?;
+            match files.reserve() {
+                Some(files) => Tried::Ran { commands, files },
+                None => Tried::Overtaken,
+            }
         };
         Ok((joined, tried))
     }

@@ -69,8 +69,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "JSON")]
     config: Option<String>,
 
-    /// Directory that the function may read as /NAME, or with NAME:scratch=SIZE one in memory that it may
-    /// write; may be given several times
+    /// Directory that the function may read as /NAME, or with NAME:scratch=SIZE or NAME:kept=SIZE one in
+    /// memory that it may write; may be given several times
     #[arg(long, value_name = "NAME=PATH")]
     dir: Vec<Directory>,
 

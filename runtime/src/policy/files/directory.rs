@@ -8,7 +8,8 @@ use crate::error::Quoted;
 use crate::policy::quantity::{ByteSize, QuantityError};
 
 /// A directory under a name of its own: one that functions may read, `models=/srv/models`, or a scratch
-/// directory in memory, `tmp:scratch=16MB`, which a call may write and which goes with it.
+/// directory in memory, `tmp:scratch=16MB`, which a call may write and which goes with it, or
+/// `cache:kept=16MB`, which stays for the function's later calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Directory {
     name: Box<str>,
@@ -20,15 +21,20 @@ pub struct Directory {
 pub(crate) enum DirectorySource {
     /// The files of this directory, for reading.
     Path(PathBuf),
-    /// Files in memory that the call writes itself.
+    /// Files in memory that calls write themselves.
     Scratch {
         /// Most bytes, those of names included.
         bytes_max: u64,
+        /// True if they stay for later calls of the function.
+        kept: bool,
     },
 }
 
 /// The mode of a directory in memory, after its name.
 const SCRATCH: &str = ":scratch";
+
+/// The mode of one that stays for later calls.
+const KEPT: &str = ":kept";
 
 /// Reason why a text names no directory.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -80,10 +86,24 @@ impl Directory {
     ///
     /// The name has other characters than it may, or the directory would be too large.
     pub fn scratch(name: &str, bytes_max: u64) -> Result<Self, DirectoryError> {
+        Self::in_memory(name, bytes_max, false)
+    }
+
+    /// Names a directory in memory, of at most `bytes_max` bytes with the names in it. A call may write it,
+    /// and finds what earlier calls of the same function have committed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Directory::scratch`].
+    pub fn kept(name: &str, bytes_max: u64) -> Result<Self, DirectoryError> {
+        Self::in_memory(name, bytes_max, true)
+    }
+
+    fn in_memory(name: &str, bytes_max: u64, kept: bool) -> Result<Self, DirectoryError> {
         if bytes_max > Self::SCRATCH_BYTES_MAX {
             return Err(DirectoryError::TooLarge { bytes: bytes_max });
         }
-        Self::with_source(name, DirectorySource::Scratch { bytes_max })
+        Self::with_source(name, DirectorySource::Scratch { bytes_max, kept })
     }
 
     fn with_source(name: &str, source: DirectorySource) -> Result<Self, DirectoryError> {
@@ -114,6 +134,11 @@ impl Directory {
         matches!(self.source, DirectorySource::Path(_))
     }
 
+    /// Returns true if it is in memory and stays for later calls of the function.
+    pub(crate) fn is_kept(&self) -> bool {
+        matches!(self.source, DirectorySource::Scratch { kept: true, .. })
+    }
+
     /// Returns the same directory with its path resolved against `folder` if it is relative.
     #[must_use]
     pub fn below(&self, folder: &Path) -> Self {
@@ -133,13 +158,16 @@ impl FromStr for Directory {
 
     fn from_str(text: &str) -> Result<Self, DirectoryError> {
         match text.split_once('=') {
-            Some((name, rest)) if !rest.is_empty() => match name.strip_suffix(SCRATCH) {
-                Some(name) => {
-                    let size: ByteSize = rest.parse().map_err(DirectoryError::Size)?;
-                    Self::scratch(name, size.0)
+            Some((name, rest)) if !rest.is_empty() => {
+                let size = || rest.parse::<ByteSize>().map_err(DirectoryError::Size);
+                if let Some(name) = name.strip_suffix(SCRATCH) {
+                    return Self::scratch(name, size()?.0);
                 }
-                None => Self::new(name, rest),
-            },
+                match name.strip_suffix(KEPT) {
+                    Some(name) => Self::kept(name, size()?.0),
+                    None => Self::new(name, rest),
+                }
+            }
             _ => Err(DirectoryError::Malformed(text.into())),
         }
     }
@@ -149,8 +177,9 @@ impl fmt::Display for Directory {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.source {
             DirectorySource::Path(path) => write!(out, "{}={}", self.name, path.display()),
-            &DirectorySource::Scratch { bytes_max } => {
-                write!(out, "{}{SCRATCH}={}", self.name, ByteSize(bytes_max))
+            &DirectorySource::Scratch { bytes_max, kept } => {
+                let mode = if kept { KEPT } else { SCRATCH };
+                write!(out, "{}{mode}={}", self.name, ByteSize(bytes_max))
             }
         }
     }
@@ -173,6 +202,9 @@ mod tests {
         assert_eq!(scratch.name(), "tmp");
         assert_eq!(scratch.to_string(), "tmp:scratch=16MB");
         assert_eq!(scratch.below("/srv".as_ref()), scratch);
+        let kept: Directory = "cache:kept=1024KB".parse().expect("a directory");
+        assert!(kept.is_kept() && !scratch.is_kept());
+        assert_eq!(kept.to_string(), "cache:kept=1MB");
         for (text, expected) in [
             ("", "is not NAME=PATH"),
             ("models", "is not NAME=PATH"),
@@ -187,7 +219,10 @@ mod tests {
                 "the size of a scratch directory is wrong",
             ),
             ("tmp:scratch=2GB", "at most 1073741824 are possible"),
-            ("tmp:kept=/srv", "the name \"tmp:kept\" of a directory"),
+            ("tmp:kept=/srv", "the size of a scratch directory is wrong"),
+            ("tmp:kept=2GB", "at most 1073741824 are possible"),
+            ("tmp:Kept=1MB", "the name \"tmp:Kept\" of a directory"),
+            (":kept=1MB", "the name \"\" of a directory"),
         ] {
             let error = text.parse::<Directory>().expect_err(text).to_string();
             assert!(error.contains(expected), "{error}");

@@ -8,6 +8,7 @@ use rustix::io::{Errno, pread};
 
 use super::directory::{Directory, DirectorySource};
 use super::errno;
+use super::kept::{ChangedFiles, KeptFiles, WorkingCopy};
 use super::scratch::{Opening, Scratch};
 use super::stat::{Entry, FileStat, kind};
 
@@ -27,6 +28,10 @@ pub(crate) const PATH_BYTES_MAX: u32 = 4096;
 #[derive(Debug, Default)]
 pub(crate) struct FileTable {
     directories: Arc<[Directory]>,
+    /// The directories that stay, if there are such.
+    kept: Option<Arc<KeptFiles>>,
+    /// True if the call may change them.
+    changes_kept: bool,
     /// Each directory, once it is used.
     opened: Vec<Option<OpenDirectory>>,
     files: Vec<Option<OpenFile>>,
@@ -37,6 +42,7 @@ pub(crate) struct FileTable {
 enum OpenDirectory {
     Disk(Arc<OwnedFd>),
     Scratch(Box<Scratch>),
+    Kept(Box<WorkingCopy>),
 }
 
 /// An open file or directory below one of the directories.
@@ -66,14 +72,43 @@ enum Place {
 }
 
 impl FileTable {
-    /// Begins a try of a call whose function may read these directories.
-    pub(crate) fn begin(&mut self, directories: &Arc<[Directory]>) {
+    /// Begins a try of a call whose function may use these directories. Those of them that stay are in
+    /// `kept`, and cannot be changed until that is allowed.
+    pub(crate) fn begin(&mut self, directories: &Arc<[Directory]>, kept: Option<&Arc<KeptFiles>>) {
         if directories.is_empty() && self.directories.is_empty() {
             return;
         }
         self.directories = Arc::clone(directories);
+        self.kept = kept.cloned();
+        self.changes_kept = false;
         self.opened.clear();
         self.files.clear();
+    }
+
+    /// Lets the try change the directories that stay, if it may.
+    pub(crate) fn allow_changes(&mut self, may_change: bool) {
+        self.changes_kept = may_change;
+    }
+
+    /// Closes all files. Returns what the try has changed in directories that stay.
+    pub(crate) fn take_changed(&mut self) -> Option<ChangedFiles> {
+        let kept = Arc::clone(self.kept.as_ref()?);
+        for file in std::mem::take(&mut self.files).into_iter().flatten() {
+            if let Place::Scratch { directory, node } = file.place
+                && let Ok(scratch) = self.scratch(directory)
+            {
+                scratch.close(node);
+            }
+        }
+        let opened = self.opened.drain(..).zip(self.directories.iter());
+        let changed = opened.filter_map(|(opened, directory)| match opened {
+            Some(OpenDirectory::Kept(copy)) if copy.files.has_changed() => {
+                Some((directory.name().into(), *copy))
+            }
+            _ => None,
+        });
+        let copies: Vec<_> = changed.collect();
+        (!copies.is_empty()).then_some(ChangedFiles { kept, copies })
     }
 
     /// Returns true if the call has no files at all.
@@ -208,15 +243,20 @@ impl FileTable {
         };
         match &self.opened[at] {
             Some(OpenDirectory::Disk(opened)) => return Ok(Place::Disk(Arc::clone(opened))),
-            Some(OpenDirectory::Scratch(_)) => return Ok(scratch),
+            Some(OpenDirectory::Scratch(_) | OpenDirectory::Kept(_)) => return Ok(scratch),
             None => {}
         }
         let directory = &self.directories[at];
         let path = match directory.source() {
             DirectorySource::Path(path) => path,
-            &DirectorySource::Scratch { bytes_max } => {
-                let made = Box::new(Scratch::new(bytes_max));
-                self.opened[at] = Some(OpenDirectory::Scratch(made));
+            &DirectorySource::Scratch { bytes_max, kept } => {
+                self.opened[at] = Some(match &self.kept {
+                    Some(files) if kept => {
+                        let copy = files.copy(directory.name(), bytes_max, !self.changes_kept);
+                        OpenDirectory::Kept(Box::new(copy))
+                    }
+                    _ => OpenDirectory::Scratch(Box::new(Scratch::new(bytes_max))),
+                });
                 return Ok(scratch);
             }
         };
@@ -236,6 +276,7 @@ impl FileTable {
     fn scratch(&mut self, directory: usize) -> Result<&mut Scratch, i32> {
         match self.opened.get_mut(directory) {
             Some(Some(OpenDirectory::Scratch(scratch))) => Ok(scratch),
+            Some(Some(OpenDirectory::Kept(copy))) => Ok(&mut copy.files),
             _ => Err(errno::BADF),
         }
     }
@@ -319,18 +360,22 @@ impl FileTable {
         Ok(self.stat(fd)?.len)
     }
 
-    /// Returns how many bytes longer a file becomes by a write, if there is room for them.
+    /// Returns how many bytes longer a file becomes by a write, if there is room for them, and those that
+    /// are copied for it.
     pub(crate) fn growth(&mut self, fd: i32, offset: u64, len: u64) -> Result<u64, i32> {
         let old = self.stat(fd)?.len;
         let growth = offset.saturating_add(len).saturating_sub(old);
-        let room = match self.place(fd)? {
-            Place::Scratch { directory, .. } => self.scratch(directory)?.room(),
+        let (room, copied) = match self.place(fd)? {
+            Place::Scratch { directory, node } => {
+                let scratch = self.scratch(directory)?;
+                (scratch.room(), scratch.shared_len(node))
+            }
             Place::Disk(_) => return Err(errno::ROFS),
         };
         if growth > room {
             return Err(errno::NOSPC);
         }
-        Ok(growth)
+        Ok(growth + copied)
     }
 
     /// Writes all bytes at `offset`, or none. What is between the end and there becomes zeros.

@@ -14,6 +14,7 @@ use crate::automation::declared::{DeclarationScope, within};
 use crate::error::{CallError, Code, Quoted};
 use crate::executor::function::Function;
 use crate::policy::files::directory::Directory;
+use crate::policy::files::kept::KeptFiles;
 use crate::policy::function_config::FunctionConfig;
 use crate::policy::function_spec::{FunctionSpec, Isolation};
 use crate::policy::limits::LimitSettings;
@@ -143,7 +144,11 @@ impl<K: Keyspace> Runtime<K> {
         let inner = &*self.0;
         let (source, restored) = (request.take_source(), request.restored);
         let (record, unpacked) = inner.read_request(request, &source)?;
-        let spec = inner.spec(&record)?;
+        let mut spec = inner.spec(&record)?;
+        if let Some(kept) = &mut spec.kept {
+            // A registered function may have the same name.
+            *kept = Arc::default();
+        }
         let _arriving = inner.arriving.read();
         let provided = inner.provide(&source, unpacked, Depth::of(&spec.limits))?;
         if let Some(line) = provided
@@ -214,6 +219,7 @@ impl<K: Keyspace> Runtime<K> {
             Some(_) => Ok(Some(())),
             None => Err(CallError::no_function(name)),
         })?;
+        self.0.kept_files.forget(name);
         Ok(())
     }
 
@@ -227,7 +233,9 @@ impl<K: Keyspace> Runtime<K> {
         self.0.change(|names, _| match names.remove(name) {
             Some(_) => Ok(()),
             None => Err(CallError::no_function(name)),
-        })
+        })?;
+        self.0.kept_files.forget(name);
+        Ok(())
     }
 
     /// Returns the spec of a function with this record.
@@ -388,6 +396,19 @@ impl<K: Keyspace> Inner<K> {
         names.iter().map(find).collect()
     }
 
+    /// Returns the files that a function keeps from call to call, if it may keep any.
+    fn kept_files_of(
+        &self,
+        name: &FunctionName,
+        directories: &[Directory],
+    ) -> Option<Arc<KeptFiles>> {
+        if !directories.iter().any(Directory::is_kept) {
+            return None;
+        }
+        let is_registered = |name: &[u8]| self.registry.get(name).is_some();
+        Some(self.kept_files.of(name.as_bytes(), is_registered))
+    }
+
     /// Returns the spec of a record: permissions compiled, limits completed by the defaults.
     pub(crate) fn spec(&self, record: &Record) -> Result<FunctionSpec, CallError> {
         let Record {
@@ -426,6 +447,7 @@ impl<K: Keyspace> Inner<K> {
             description: description.clone(),
             permissions: permissions.clone(),
             access_policy,
+            kept: self.kept_files_of(name, &directories),
             directories,
             limits,
             isolation: isolation.unwrap_or(self.options.isolation),

@@ -3,6 +3,7 @@
 mod background;
 mod commands;
 mod depth;
+mod kept_files;
 mod profile;
 mod registry;
 mod reload;
@@ -48,9 +49,17 @@ impl Managed {
 
     /// Starts another process on the same folder, after this one has ended.
     pub(super) fn restart(self) -> Result<Self, StartError> {
+        self.restart_with(|_| ())
+    }
+
+    /// Does the same with other options.
+    pub(super) fn restart_with(
+        self,
+        adjust: impl FnOnce(&mut RuntimeOptions),
+    ) -> Result<Self, StartError> {
         let Self { folder, runtime } = self;
         drop(runtime);
-        let runtime = start(folder.path(), |_| ())?;
+        let runtime = start(folder.path(), adjust)?;
         Ok(Self { folder, runtime })
     }
 

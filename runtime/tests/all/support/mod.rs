@@ -156,6 +156,7 @@ pub(crate) fn spec() -> FunctionSpec {
             .expect("these permissions are right"),
         permissions,
         directories: [].into(),
+        kept: None,
         limits: Limits::DEFAULT,
         isolation: Isolation::default(),
         config: FunctionConfig::default(),
