@@ -52,7 +52,7 @@ pub(super) fn describe(bytes: &[u8]) -> Result<BundleReport> {
         source_bytes: manifest.source.size,
         artifacts,
         module: ModuleReport {
-            needs: Requirements::of(&manifest.module),
+            needs: Requirements::of(&manifest.module, None),
             info: manifest.module,
         },
     })

@@ -8,7 +8,7 @@ mod requirements;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use ferrite_cache::{Cache, Digest, Manifest};
+use ferrite_cache::{Cache, Digest, JavaScript, Manifest};
 use ferrite_compiler::{CompileError, SourceLimits};
 
 use crate::files::bundle_file;
@@ -164,7 +164,7 @@ fn describe_source(source: &[u8], cache: Option<&Cache>) -> Result<SourceReport>
                 });
             }
             report.module = Some(ModuleReport {
-                needs: Requirements::of(&info),
+                needs: Requirements::of(&info, JavaScript::decode(source).ok().as_ref()),
                 info,
             });
         }

@@ -282,6 +282,8 @@ impl Requirements {
             writes,
             commands,
             requests,
+            imports_all,
+            requests_named,
             wasi,
         } = self;
         let memory = match memory_bytes_max {
@@ -296,24 +298,39 @@ impl Requirements {
         if *table_elements > 0 {
             line(out, "needs", &format!("{table_elements} table elements"))?;
         }
-        if !reads.is_empty() {
+        if *imports_all {
+            let network = match requests_named {
+                None => ", `allow_network`",
+                Some(_) => "",
+            };
+            let text = format!(
+                "keys to read, `allow_write`, commands{network}: its interpreter imports all host \
+                 functions, and the program uses some"
+            );
+            line(out, "may need", &text)?;
+        }
+        if let Some(names) = requests_named.as_ref().filter(|names| !names.is_empty()) {
+            let text = format!("`allow_network` (the source names {})", names.join(", "));
+            line(out, "needs", &text)?;
+        }
+        if !reads.is_empty() && !imports_all {
             line(
                 out,
                 "needs",
                 &format!("keys to read ({})", reads.join(", ")),
             )?;
         }
-        if !writes.is_empty() {
+        if !writes.is_empty() && !imports_all {
             line(
                 out,
                 "needs",
                 &format!("`allow_write` ({})", writes.join(", ")),
             )?;
         }
-        if *commands {
+        if *commands && !imports_all {
             line(out, "needs", "the commands that it calls by name (call)")?;
         }
-        if *requests {
+        if *requests && !imports_all {
             line(out, "needs", "`allow_network` (http)")?;
         }
         if !wasi.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ferrite_cache::{ImportInfo, ModuleInfo, WASM_PAGE_BYTES};
+use ferrite_cache::{ImportInfo, JavaScript, ModuleInfo, WASM_PAGE_BYTES};
 use ferrite_wasm_abi::wasi::PREVIEW1_MODULE;
 use serde::Serialize;
 
@@ -29,13 +29,22 @@ pub(super) struct Requirements {
     pub(super) commands: bool,
     /// True if the module can make requests to other servers, which its permissions then have to list.
     pub(super) requests: bool,
+    /// True if the module imports every host function that permissions are about, as an interpreter does.
+    /// Then the imports do not tell what its program uses, and so what it needs.
+    pub(super) imports_all: bool,
+    /// The functions for requests that a program in JavaScript names; none if its source is not known.
+    pub(super) requests_named: Option<Vec<&'static str>>,
     /// Imported functions of WASI preview 1. Those about files find only the directories of
     /// `allow_filesystem`; sockets are never available.
     pub(super) wasi: Vec<String>,
 }
 
+/// The functions in JavaScript that make requests.
+const REQUESTS: [&str; 2] = ["fetch", "afterCommit"];
+
 impl Requirements {
-    pub(super) fn of(info: &ModuleInfo) -> Self {
+    /// Returns those of a module, which was made of `program` if that is one in JavaScript.
+    pub(super) fn of(info: &ModuleInfo, program: Option<&JavaScript<'_>>) -> Self {
         let pages = |pages: u64| pages.saturating_mul(WASM_PAGE_BYTES);
         let wasi = |import: &&ImportInfo| import.module == PREVIEW1_MODULE;
         let host: Vec<&str> = info
@@ -53,14 +62,27 @@ impl Requirements {
             found.sort();
             found
         };
+        let (reads, writes) = (among(READS), among(WRITES));
+        let imports_all = reads.len() == READS.len()
+            && writes.len() == WRITES.len()
+            && ["call", "http", "after_commit"]
+                .iter()
+                .all(|name| host.contains(name));
         Self {
             memory_bytes: info.memory.map_or(0, |memory| pages(memory.min_pages)),
             memory_bytes_max: info.memory.and_then(|memory| memory.max_pages).map(pages),
             table_elements: info.table_elements_min,
-            reads: among(READS),
-            writes: among(WRITES),
+            reads,
+            writes,
             commands: host.contains(&"call"),
             requests: host.contains(&"http") || host.contains(&"after_commit"),
+            imports_all,
+            requests_named: program.map(|program| {
+                let names = REQUESTS.into_iter();
+                names
+                    .filter(|name| has_word(program.source, name))
+                    .collect()
+            }),
             // A module that contains two language runtimes imports some functions twice.
             wasi: info
                 .imports
@@ -74,9 +96,70 @@ impl Requirements {
     }
 }
 
+/// Returns true if a program has this name somewhere, be it in a comment.
+fn has_word(source: &[u8], word: &str) -> bool {
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$');
+    source
+        .split(|byte| !is_part(byte))
+        .any(|part| part == word.as_bytes())
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{READS, WRITES};
+    use ferrite_cache::{ImportInfo, JavaScript, ModuleInfo};
+    use ferrite_compiler::SourceLimits;
+
+    use super::{READS, Requirements, WRITES};
+
+    /// A module that imports these host functions.
+    fn importing(names: &[&str]) -> ModuleInfo {
+        let bounds = SourceLimits::default();
+        let text = br#"(module (func (export "run")))"#;
+        let wasm = ferrite_compiler::to_wasm(text, &bounds).expect("it is a module");
+        let mut info = ferrite_compiler::describe(&wasm, &bounds).expect("it is accepted");
+        let signature = info.entries[0].signature.clone();
+        info.imports = names
+            .iter()
+            .map(|name| ImportInfo {
+                module: ferrite_wasm_abi::MODULE.to_owned(),
+                name: (*name).to_owned(),
+                signature: signature.clone(),
+            })
+            .collect();
+        info
+    }
+
+    #[test]
+    fn what_an_interpreter_imports_tells_nothing_of_its_program() {
+        let all = [READS, WRITES, &["call", "http", "after_commit"]].concat();
+        assert!(Requirements::of(&importing(&all), None).imports_all);
+        for left_out in 0..all.len() {
+            let mut some = all.clone();
+            let name = some.remove(left_out);
+            let needs = Requirements::of(&importing(&some), None);
+            assert!(!needs.imports_all, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_source_tells_if_a_program_makes_requests() {
+        for (source, expected) in [
+            ("await fetch(url)", &["fetch"][..]),
+            (
+                "ferrite.afterCommit(url); (fetch)",
+                &["fetch", "afterCommit"],
+            ),
+            ("prefetch(); fetched; $fetch; afterCommits", &[]),
+        ] {
+            let program = JavaScript {
+                name: "app.js",
+                positions: &[],
+                source: source.as_bytes(),
+            };
+            let needs = Requirements::of(&importing(&[]), Some(&program));
+            assert_eq!(needs.requests_named.as_deref(), Some(expected), "{source}");
+        }
+    }
 
     /// Each host function is on exactly one list, so this fails until a new one is put on a list.
     #[test]
