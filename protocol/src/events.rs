@@ -59,6 +59,10 @@ pub trait EventSink: Send + Sync {
     /// Takes in records of events that another process has kept, in the order of their names.
     fn take_in(&self, records: Vec<Record>);
 
+    /// Forgets records that vanished without this host: the data was emptied, or they moved to another
+    /// server.
+    fn forget(&self, names: &[Box<[u8]>]);
+
     /// Notes an event that is not kept, because the sink is full and this host's writes cannot wait.
     fn refuse(&self, event: &KeyspaceEvent<'_>);
 }

@@ -65,8 +65,30 @@ pub trait Keyspace: Clone + Send + Sync + 'static {
     ///
     /// Records are data of the host beside that of its clients, as durable as theirs: no command
     /// reaches them. Each begins with the name of the part that uses it and a slash.
-    fn records(&self, _prefix: &[u8], _after: &[u8], _count: usize) -> Vec<Record> {
-        Vec::new()
+    ///
+    /// # Errors
+    ///
+    /// They cannot be read at present.
+    fn records(
+        &self,
+        _prefix: &[u8],
+        _after: &[u8],
+        _count: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// Returns the value of a record; `None` if it is not here: it was removed, or another server has it
+    /// by now. By default, it is looked for in [`Keyspace::records`].
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read at present, so nobody knows if it is there.
+    fn record(&self, name: &[u8]) -> Result<Option<Box<[u8]>>, StoreError> {
+        let first = self.records(name, b"", 1)?.into_iter().next();
+        Ok(first
+            .filter(|(found, _)| **found == *name)
+            .map(|(_, value)| value))
     }
 
     /// Returns the part of the data that a key is in, by the number that events have; 0 where the data has
@@ -213,6 +235,17 @@ pub trait Transaction: Send {
     /// [`StoreError`] if [`Keyspace::keeps_records`] returns false.
     fn change_record(&mut self, _name: &[u8], _value: Option<&[u8]>) -> Result<(), StoreError> {
         Err(absent("records"))
+    }
+
+    /// Lets the commit fail if a record is not here then, so that nothing is put in the place of one that was
+    /// removed meanwhile, or that another server has by now. By default it does nothing, for hosts whose
+    /// records vanish only by commits of their own.
+    ///
+    /// # Errors
+    ///
+    /// The host does not know it at present.
+    fn require_record(&mut self, _name: &[u8]) -> Result<(), StoreError> {
+        Ok(())
     }
 
     /// Takes the lock of the host, if it has one, under which [`Transaction::commit`] runs; the commit, or

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use ferrite_protocol::keyspace::StoreError;
+
 /// The code of an error: the first word of the error reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Code {
@@ -111,6 +113,11 @@ impl CallError {
             code,
             text: text.into_boxed_str(),
         }))
+    }
+
+    /// The error for what the host's store cannot read or change at present.
+    pub(crate) fn of_store(error: &StoreError) -> Self {
+        Self::new(Code::Store, error.to_string())
     }
 
     /// Returns the code.

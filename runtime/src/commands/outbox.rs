@@ -90,11 +90,11 @@ impl Outbox<'_> {
                 Ok(None)
             }
             Self::List => {
-                list(runtime, functions, DEAD_PREFIX, reply);
+                list(runtime, functions, DEAD_PREFIX, reply)?;
                 Ok(None)
             }
             Self::Pending => {
-                list(runtime, functions, PREFIX, reply);
+                list(runtime, functions, PREFIX, reply)?;
                 Ok(None)
             }
             Self::Retry(id) => {
@@ -121,19 +121,21 @@ fn given_up<K: Keyspace>(
     id: &[u8],
 ) -> Result<Vec<ListedRequest>, CallError> {
     let visible = |message: &OutboxMessage| functions.allows(message.function.as_bytes());
-    let mut requests = runtime.outbox_requests(DEAD_PREFIX, usize::MAX, visible);
     if id.eq_ignore_ascii_case(ALL.as_bytes()) {
-        return Ok(requests);
+        return runtime.outbox_requests(DEAD_PREFIX, usize::MAX, visible);
     }
     let number = parse_integer(id).and_then(|number| u64::try_from(number).ok());
-    requests.retain(|request| Some(request.number) == number);
-    if requests.is_empty() {
-        return Err(CallError::invalid(format!(
+    let request = match number {
+        Some(number) => runtime.given_up_request(number)?,
+        None => None,
+    };
+    match request.filter(|request| visible(&request.message)) {
+        Some(request) => Ok(vec![request]),
+        None => Err(CallError::invalid(format!(
             "no request {} was given up; WASM.OUTBOX LIST shows those that were",
             Quoted(id)
-        )));
+        ))),
     }
-    Ok(requests)
 }
 
 fn info<K: Keyspace>(runtime: &Runtime<K>, reply: &mut Encoder) {
@@ -155,9 +157,9 @@ fn list<K: Keyspace>(
     functions: FunctionFilter<'_>,
     prefix: &[u8],
     reply: &mut Encoder,
-) {
+) -> Result<(), CallError> {
     let visible = |message: &OutboxMessage| functions.allows(message.function.as_bytes());
-    let requests = runtime.outbox_requests(prefix, SHOWN_MAX, visible);
+    let requests = runtime.outbox_requests(prefix, SHOWN_MAX, visible)?;
     reply.array(requests.len());
     for ListedRequest { number, message } in &requests {
         let mut fields = Fields::new(reply);
@@ -178,4 +180,5 @@ fn list<K: Keyspace>(
         );
         fields.finish(reply);
     }
+    Ok(())
 }

@@ -46,6 +46,10 @@ fn add<K: Keyspace>(state: &mut CallState<K>, written: &[u8]) -> Result<Box<[u8]
         let text = "this server sends no requests after a commit, because it keeps no data of its own; ferrite-server with its own data does, and Valkey and Redis with the module";
         return Err(failed(FailureCode::Unavailable, text.to_owned()));
     };
+    if !state.spec.registered {
+        let text = "a function of a library (FUNCTION LOAD) is not known by a name under which its request could be sent later; load it with WASM.LOAD and call it with WASM.CALL";
+        return Err(failed(FailureCode::Unavailable, text.to_owned()));
+    }
     let request = read_request(state, written)?;
     if !state.requests.may_add() {
         let text = "no requests while the module starts, or in a call that may only read";

@@ -16,6 +16,9 @@ use crate::scheduling::pool::PoolOptions;
 pub struct FunctionSpec {
     /// Name by which it is called.
     pub name: Box<str>,
+    /// True if the registry finds it by that name. Requests after a commit are sent by what the registry then
+    /// says of their function, so others cannot add any.
+    pub registered: bool,
     /// Description by its owner.
     pub description: Option<Box<str>>,
     /// Permissions as they were written.

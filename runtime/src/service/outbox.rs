@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::future::{Future, poll_fn};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
@@ -29,8 +30,8 @@ use crate::scheduling::wait::with_deadline;
 /// Longest wait while nothing can be sent.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
-/// Pause of a request for which nothing can be written at present.
-const WRITE_PAUSE: Duration = Duration::from_secs(1);
+/// Pause of a request whose record cannot be read or changed at present.
+const DATA_PAUSE: Duration = Duration::from_secs(1);
 
 /// Takes events for triggers, and requests for the outbox.
 pub(super) struct RuntimeSink {
@@ -77,6 +78,13 @@ impl EventSink for RuntimeSink {
         }
     }
 
+    fn forget(&self, names: &[Box<[u8]>]) {
+        self.triggers.forget(names);
+        if let Some(outbox) = &self.outbox {
+            outbox.forget_records(names.iter().map(|name| &**name));
+        }
+    }
+
     fn refuse(&self, event: &KeyspaceEvent<'_>) {
         self.triggers.refuse(event);
     }
@@ -100,7 +108,7 @@ impl<K: Keyspace> Runtime<K> {
             return;
         };
         for prefix in [PREFIX, DEAD_PREFIX] {
-            self.each_record(prefix, |name, value| {
+            self.load_records(prefix, |name, value| {
                 if !outbox.load(name, value) {
                     note_damage(name);
                 }
@@ -135,37 +143,59 @@ impl<K: Keyspace> Runtime<K> {
     }
 
     /// Returns at most `count` requests with records of this prefix for which `wanted` returns true, the
-    /// oldest first.
+    /// oldest first. Reads no further than it must.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be read at present.
     pub(crate) fn outbox_requests(
         &self,
         prefix: &[u8],
         count: usize,
         wanted: impl Fn(&OutboxMessage) -> bool,
-    ) -> Vec<ListedRequest> {
+    ) -> Result<Vec<ListedRequest>, CallError> {
         let mut found = Vec::new();
-        self.each_record(prefix, |name, value| {
-            if found.len() < count
-                && let (Some(number), Some(message)) =
-                    (number_of(prefix, name), OutboxMessage::parse(value))
+        self.each_record(prefix, count, |name, value| {
+            if let (Some(number), Some(message)) =
+                (number_of(prefix, name), OutboxMessage::parse(value))
                 && wanted(&message)
             {
                 found.push(ListedRequest { number, message });
             }
-        });
-        found
+            if found.len() < count {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        })?;
+        Ok(found)
+    }
+
+    /// Returns the request of this number that was given up; `None` if there is none here.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read at present.
+    pub(crate) fn given_up_request(&self, number: u64) -> Result<Option<ListedRequest>, CallError> {
+        let name = record_name(DEAD_PREFIX, number);
+        let value = self.keyspace().record(&name);
+        let value = value.map_err(|error| CallError::of_store(&error))?;
+        let message = value.and_then(|value| OutboxMessage::parse(&value));
+        Ok(message.map(|message| ListedRequest { number, message }))
     }
 
     /// Lets requests that were given up wait again. Returns the receipt to wait for.
     ///
     /// # Errors
     ///
-    /// Nothing can be written.
+    /// One of them was removed meanwhile, or nothing can be written.
     pub(crate) fn retry_requests(
         &self,
         requests: Vec<ListedRequest>,
     ) -> Result<ReceiptOf<K>, CallError> {
         let outbox = self.outbox()?;
         let mut changes = Vec::with_capacity(2 * requests.len());
+        let mut dead = Vec::with_capacity(requests.len());
         let mut numbers = Vec::with_capacity(requests.len());
         for ListedRequest {
             number,
@@ -174,12 +204,13 @@ impl<K: Keyspace> Runtime<K> {
         {
             message.tries = 0;
             message.error = Box::default();
+            dead.push(record_name(DEAD_PREFIX, number));
             changes.push((record_name(DEAD_PREFIX, number), None));
             let name = outbox.new_record_name(partition_of(number));
             changes.push((name, Some(message.to_bytes())));
             numbers.push(number);
         }
-        let receipt = self.change_records(&changes)?;
+        let receipt = self.change_records_if(&dead, &changes)?;
         outbox.forget_dead(&numbers);
         Ok(receipt)
     }
@@ -286,26 +317,42 @@ impl<K: Keyspace> DueRequest<K> {
             turn,
         } = self;
         let name = record_name(PREFIX, turn.number);
-        let kept = runtime.keyspace().records(&name, b"", 1).into_iter().next();
-        let Some((_, value)) = kept else {
-            turn.finish();
-            return None;
+        let value = match runtime.keyspace().record(&name) {
+            Ok(Some(value)) => value,
+            Ok(None) => {
+                // It was removed, or another server has it by now.
+                outbox.forget_accepted(turn.number);
+                turn.finish();
+                return None;
+            }
+            Err(error) => {
+                outbox
+                    .counters
+                    .note_error(&CallError::of_store(&error).to_string());
+                turn.pause(DATA_PAUSE);
+                return None;
+            }
         };
-        let Some(mut message) = OutboxMessage::parse(&value) else {
+        let message = OutboxMessage::parse(&value);
+        if message.is_none() {
             let number = turn.number;
             tracing::error!(number, "a request of the outbox is damaged and is removed");
-            let removed = runtime.change_records(&[(name, None)]);
-            turn.finish();
-            return removed.ok();
+        }
+        let Some(mut message) = message.filter(|_| !outbox.is_accepted(turn.number)) else {
+            return runtime.remove_request(&outbox, turn, name);
         };
         message.tries = message.tries.saturating_add(1);
-        let counted = runtime.change_records(&[(name.clone(), Some(message.to_bytes()))]);
+        let counted = [(name.clone(), Some(message.to_bytes()))];
+        let counted = runtime.change_records_if(std::slice::from_ref(&name), &counted);
         let durable = match counted {
             Ok(receipt) => durable(receipt).await,
-            Err(_) => false,
+            Err(error) => {
+                outbox.counters.note_error(&error.to_string());
+                false
+            }
         };
         if !durable {
-            turn.pause(WRITE_PAUSE);
+            turn.pause(DATA_PAUSE);
             return None;
         }
         let counters = &outbox.counters;
@@ -316,12 +363,7 @@ impl<K: Keyspace> DueRequest<K> {
         } = match runtime.send_message(&message).await {
             Ok(()) => {
                 counters.sent.fetch_add(1, Ordering::Relaxed);
-                let removed = runtime.change_records(&[(name, None)]);
-                if let Err(error) = &removed {
-                    tracing::warn!(%error, "a request was sent and cannot be removed from the outbox; it is sent again after a restart");
-                }
-                turn.finish();
-                return removed.ok();
+                return runtime.remove_request(&outbox, turn, name);
             }
             Err(not_sent) => not_sent,
         };
@@ -344,7 +386,7 @@ impl<K: Keyspace> DueRequest<K> {
                 Some(receipt)
             }
             Err(_) => {
-                turn.pause(WRITE_PAUSE);
+                turn.pause(DATA_PAUSE);
                 None
             }
         }
@@ -381,7 +423,28 @@ impl<K: Keyspace> Runtime<K> {
         })
     }
 
-    /// Keeps a request among those that were given up.
+    /// Removes a request that a server has accepted, or that is damaged. If it cannot be removed now, that is
+    /// tried again later, and the request is not sent meanwhile.
+    fn remove_request(&self, outbox: &Outbox, turn: Turn, name: Vec<u8>) -> Option<ReceiptOf<K>> {
+        let number = turn.number;
+        match self.change_records(&[(name, None)]) {
+            Ok(receipt) => {
+                outbox.forget_accepted(number);
+                turn.finish();
+                Some(receipt)
+            }
+            Err(error) => {
+                if !outbox.is_accepted(number) {
+                    tracing::warn!(number, %error, "a request was accepted, or is damaged, and cannot be removed from the outbox now; that is tried again, and after a restart an accepted one is sent again");
+                    outbox.note_accepted(number);
+                }
+                turn.pause(DATA_PAUSE);
+                None
+            }
+        }
+    }
+
+    /// Keeps a request among those that were given up, if it is still among those that wait.
     fn give_up_request(
         &self,
         outbox: &Outbox,
@@ -390,14 +453,16 @@ impl<K: Keyspace> Runtime<K> {
         error: &str,
     ) -> Result<ReceiptOf<K>, CallError> {
         message.error = error.into();
+        let waiting = record_name(PREFIX, number);
+        let required = [waiting.clone()];
         let mut changes = vec![
-            (record_name(PREFIX, number), None),
+            (waiting, None),
             (record_name(DEAD_PREFIX, number), Some(message.to_bytes())),
         ];
         let gone = outbox.oldest_dead();
         let names = gone.iter().map(|&number| record_name(DEAD_PREFIX, number));
         changes.extend(names.map(|name| (name, None)));
-        let receipt = self.change_records(&changes)?;
+        let receipt = self.change_records_if(&required, &changes)?;
         outbox.forget_dead(&gone);
         outbox.note_dead(number);
         Ok(receipt)

@@ -30,7 +30,7 @@ impl<K: Keyspace> Runtime<K> {
     /// Reads the schedules that were kept, and settles what was missed.
     pub(super) fn load_schedules(&self) {
         let now = now_millis();
-        self.each_record(record::PREFIX, |name, value| match Schedule::parse(value) {
+        self.load_records(record::PREFIX, |name, value| match Schedule::parse(value) {
             Ok(mut schedule) => {
                 // What is not kept is settled again at the next start.
                 if schedule.settle_missed(now)

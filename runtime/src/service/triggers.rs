@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
@@ -31,6 +32,9 @@ use crate::scheduling::wait::with_deadline;
 /// Longest wait while nothing can be delivered.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
+/// Pause of an event that cannot be read or removed at present.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// Records that are read at once.
 const BATCH: usize = 256;
 
@@ -45,7 +49,7 @@ impl<K: Keyspace> Runtime<K> {
             return;
         }
         let triggers = &self.0.triggers;
-        self.each_record(definition::PREFIX, |name, value| {
+        self.load_records(definition::PREFIX, |name, value| {
             let loaded = Trigger::parse(value)
                 .map_err(|error| error.to_string())
                 .and_then(|trigger| {
@@ -58,7 +62,7 @@ impl<K: Keyspace> Runtime<K> {
             }
         });
         for prefix in [PREFIX, DEAD_PREFIX] {
-            self.each_record(prefix, |name, value| {
+            self.load_records(prefix, |name, value| {
                 if !triggers.load_event(name, value) {
                     let name = name.escape_ascii();
                     tracing::error!(%name, "an event is damaged and left out");
@@ -72,17 +76,44 @@ impl<K: Keyspace> Runtime<K> {
         keyspace.send_events(!triggers.list().is_empty());
     }
 
-    /// Passes every record whose name begins with `prefix` to `visit`.
-    pub(super) fn each_record(&self, prefix: &[u8], mut visit: impl FnMut(&[u8], &[u8])) {
+    /// Passes every record whose name begins with `prefix` to `visit`, when the host starts.
+    pub(super) fn load_records(&self, prefix: &[u8], mut visit: impl FnMut(&[u8], &[u8])) {
+        let read = self.each_record(prefix, BATCH, |name, value| {
+            visit(name, value);
+            ControlFlow::Continue(())
+        });
+        if let Err(error) = read {
+            let prefix = prefix.escape_ascii();
+            tracing::error!(%error, %prefix, "records cannot be read, and are left out until the next start");
+        }
+    }
+
+    /// Passes the records whose names begin with `prefix` to `visit`, until that breaks. At most `at_once`
+    /// are read at a time, and never more than some hundred.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be read at present.
+    pub(super) fn each_record(
+        &self,
+        prefix: &[u8],
+        at_once: usize,
+        mut visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), CallError> {
+        let at_once = at_once.clamp(1, BATCH);
         let mut after: Box<[u8]> = Box::default();
         loop {
-            let records = self.keyspace().records(prefix, &after, BATCH);
+            let records = self.keyspace().records(prefix, &after, at_once);
+            let records = records.map_err(|error| CallError::of_store(&error))?;
+            let is_last = records.len() < at_once;
             for (name, value) in &records {
-                visit(name, value);
+                if visit(name, value).is_break() {
+                    return Ok(());
+                }
             }
             match records.into_iter().next_back() {
-                Some((last, _)) => after = last,
-                None => return,
+                Some((last, _)) if !is_last => after = last,
+                _ => return Ok(()),
             }
         }
     }
@@ -92,11 +123,28 @@ impl<K: Keyspace> Runtime<K> {
         &self,
         changes: &[(Vec<u8>, Option<Vec<u8>>)],
     ) -> Result<ReceiptOf<K>, CallError> {
+        self.change_records_if(&[], changes)
+    }
+
+    /// Changes records in a transaction of their own, if those that are `required` are here then.
+    ///
+    /// # Errors
+    ///
+    /// One is not, or nothing can be written.
+    pub(super) fn change_records_if(
+        &self,
+        required: &[Vec<u8>],
+        changes: &[(Vec<u8>, Option<Vec<u8>>)],
+    ) -> Result<ReceiptOf<K>, CallError> {
+        let failed = |error| CallError::of_store(&error);
         let mut transaction = self.keyspace().begin(0, Mode::Write);
+        for name in required {
+            transaction.require_record(name).map_err(failed)?;
+        }
         for (name, value) in changes {
             transaction
                 .change_record(name, value.as_deref())
-                .map_err(|error| CallError::new(Code::Store, error.to_string()))?;
+                .map_err(failed)?;
         }
         transaction
             .commit()
@@ -165,7 +213,7 @@ impl<K: Keyspace> Runtime<K> {
         let trigger = triggers.existing(name)?;
         let receipt = triggers.remove(name, || {
             let mut dead = Vec::new();
-            self.each_dead(name, |number, _| dead.push(number));
+            self.each_dead(name, |number, _| dead.push(number))?;
             let numbers = triggers.queue.events_of(name);
             let waiting = numbers
                 .iter()
@@ -189,8 +237,16 @@ impl<K: Keyspace> Runtime<K> {
     }
 
     /// Passes each event of a trigger that was given up to `visit`, the oldest first.
-    pub(crate) fn each_dead(&self, trigger: &[u8], mut visit: impl FnMut(u64, QueuedEvent)) {
-        self.each_record(DEAD_PREFIX, |name, value| {
+    ///
+    /// # Errors
+    ///
+    /// They cannot be read at present.
+    pub(crate) fn each_dead(
+        &self,
+        trigger: &[u8],
+        mut visit: impl FnMut(u64, QueuedEvent),
+    ) -> Result<(), CallError> {
+        self.each_record(DEAD_PREFIX, BATCH, |name, value| {
             if let (Some(number), Some(event)) = (
                 event::number_of(DEAD_PREFIX, name),
                 QueuedEvent::parse(value),
@@ -198,7 +254,8 @@ impl<K: Keyspace> Runtime<K> {
             {
                 visit(number, event);
             }
-        });
+            ControlFlow::Continue(())
+        })
     }
 
     /// Queues the events of a trigger that were given up again, in their order, behind those that wait.
@@ -206,7 +263,7 @@ impl<K: Keyspace> Runtime<K> {
     ///
     /// # Errors
     ///
-    /// Nothing can be written.
+    /// They cannot be read, one of them was removed meanwhile, or nothing can be written.
     pub(crate) fn retry_dead(&self, trigger: &[u8]) -> Result<(usize, ReceiptOf<K>), CallError> {
         let triggers = &self.0.triggers;
         let mut changes: RecordChanges = Vec::new();
@@ -220,23 +277,35 @@ impl<K: Keyspace> Runtime<K> {
             changes.push((name.to_vec(), Some(value.to_vec())));
             queued.push((name, value));
             dead.push(number);
-        });
-        let receipt = self.change_records(&changes)?;
+        })?;
+        let names = dead.iter();
+        let names: Vec<_> = names
+            .map(|&number| event::record_name(DEAD_PREFIX, number))
+            .collect();
+        let receipt = self.change_records_if(&names, &changes)?;
         triggers.forget_dead(&dead);
         triggers.committed(queued);
         Ok((dead.len(), receipt))
     }
 
     /// Returns the last `count` events of a trigger that were given up, the oldest first.
-    pub(crate) fn last_dead(&self, trigger: &[u8], count: usize) -> VecDeque<QueuedEvent> {
+    ///
+    /// # Errors
+    ///
+    /// They cannot be read at present.
+    pub(crate) fn last_dead(
+        &self,
+        trigger: &[u8],
+        count: usize,
+    ) -> Result<VecDeque<QueuedEvent>, CallError> {
         let mut last = VecDeque::new();
         self.each_dead(trigger, |_, event| {
             if last.len() == count {
                 last.pop_front();
             }
             last.push_back(event);
-        });
-        last
+        })?;
+        Ok(last)
     }
 
     /// Waits until an event can be delivered. The host delivers it, and asks for the next one meanwhile.
@@ -290,18 +359,32 @@ impl<K: Keyspace> Delivery<K> {
         let Self { runtime, turn } = self;
         let triggers = &runtime.0.triggers;
         let name = event::record_name(PREFIX, turn.number);
-        let kept = runtime.keyspace().records(&name, b"", 1).into_iter().next();
-        let Some((_, value)) = kept else {
-            turn.finish();
-            return None;
-        };
         let trigger = triggers.get(&turn.lane.trigger);
+        let value = match runtime.keyspace().record(&name) {
+            Ok(Some(value)) => value,
+            Ok(None) => {
+                turn.finish();
+                return None;
+            }
+            Err(error) => {
+                if let Some(trigger) = trigger {
+                    trigger
+                        .figures
+                        .note_error(&CallError::of_store(&error).to_string());
+                }
+                turn.pause(PAUSE);
+                return None;
+            }
+        };
         let wanted = trigger.zip(QueuedEvent::parse(&value));
         let wanted = wanted.filter(|(trigger, event)| trigger.still_wants(event));
         let Some((trigger, event)) = wanted else {
             // Its trigger is gone, or wants other events now, which its function may be allowed to see.
             let removed = runtime.change_records(&[(name, None)]);
-            turn.finish();
+            match &removed {
+                Ok(_) => turn.finish(),
+                Err(_) => turn.pause(PAUSE),
+            }
             return removed.ok();
         };
         let delivered = runtime
@@ -406,7 +489,8 @@ impl<K: Keyspace> Runtime<K> {
                 continue;
             };
             let committed = transaction
-                .change_record(record, None)
+                .require_record(record)
+                .and_then(|()| transaction.change_record(record, None))
                 .map_err(CommitError::Store)
                 .and_then(|()| files.commit(files_turn.is_some(), || transaction.commit()));
             match committed {
@@ -444,6 +528,7 @@ impl<K: Keyspace> Runtime<K> {
     ) -> Result<ReceiptOf<K>, CallError> {
         event.error = error.into();
         let dead = event::record_name(DEAD_PREFIX, number);
+        let required = [record.clone()];
         let mut changes: RecordChanges = vec![(record, None), (dead, Some(event.to_bytes()))];
         let triggers = &self.0.triggers;
         let gone = triggers.oldest_dead();
@@ -451,7 +536,7 @@ impl<K: Keyspace> Runtime<K> {
             .iter()
             .map(|&number| event::record_name(DEAD_PREFIX, number));
         changes.extend(names.map(|name| (name, None)));
-        let receipt = self.change_records(&changes)?;
+        let receipt = self.change_records_if(&required, &changes)?;
         triggers.forget_dead(&gone);
         triggers.note_dead(number);
         Ok(receipt)

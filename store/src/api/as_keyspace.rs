@@ -65,8 +65,17 @@ impl Keyspace for Store {
         true
     }
 
-    fn records(&self, prefix: &[u8], after: &[u8], count: usize) -> Vec<Record> {
-        self.records_after(prefix, after, count)
+    fn records(
+        &self,
+        prefix: &[u8],
+        after: &[u8],
+        count: usize,
+    ) -> Result<Vec<Record>, AccessError> {
+        Ok(self.records_after(prefix, after, count))
+    }
+
+    fn record(&self, name: &[u8]) -> Result<Option<Box<[u8]>>, AccessError> {
+        Ok(Self::record(self, name))
     }
 
     fn set_event_sink(&self, sink: Arc<dyn EventSink>) -> bool {

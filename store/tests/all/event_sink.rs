@@ -71,6 +71,8 @@ impl EventSink for Sink {
 
     fn take_in(&self, _: Vec<Record>) {}
 
+    fn forget(&self, _: &[Box<[u8]>]) {}
+
     fn refuse(&self, _: &KeyspaceEvent<'_>) {}
 
     fn is_full(&self) -> bool {

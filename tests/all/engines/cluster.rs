@@ -71,15 +71,20 @@ fn join_with(nodes: &[Engine], primaries: usize) {
             |reply| reply.error().is_none(),
         );
     }
+    serves(nodes);
+    for replica in nodes.iter().skip(primaries) {
+        while info(&mut replica.client(), "replication", "master_link_status") != "up" {}
+    }
+}
+
+/// Waits until all nodes serve their slots.
+pub(crate) fn serves(nodes: &[Engine]) {
     for node in nodes {
         until(&mut node.client(), &["CLUSTER", "INFO"], |reply| {
             let text = reply.text().unwrap_or_default();
             text.contains("cluster_state:ok")
                 && text.contains(&format!("cluster_known_nodes:{}", nodes.len()))
         });
-    }
-    for replica in nodes.iter().skip(primaries) {
-        while info(&mut replica.client(), "replication", "master_link_status") != "up" {}
     }
 }
 
@@ -337,26 +342,62 @@ pub(crate) const fn owner_of(slot: usize, primaries: usize) -> usize {
 
 /// Moves a slot from its first owner to another primary, key by key, as a resharding does.
 pub(crate) fn move_slot(nodes: &[Engine], slot: usize, target: usize) {
-    let owner = first_owner(slot);
-    let (from, to) = (id(&nodes[owner]), id(&nodes[target]));
-    let slot = slot.to_string();
-    let (mut source, mut destination) = (nodes[owner].client(), nodes[target].client());
-    destination.call(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from]);
-    source.call(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to]);
-    let port = nodes[target].port().to_string();
-    loop {
-        let keys = source.call(&["CLUSTER", "GETKEYSINSLOT", &slot, "100"]);
-        let keys = keys.elements().unwrap_or_default().to_vec();
-        if keys.is_empty() {
-            break;
-        }
-        for key in keys {
-            let name = key.text().expect("a key").to_owned();
-            source.call(&["MIGRATE", "127.0.0.1", &port, &name, "0", "5000"]);
+    let mut moving = MovingSlot::begin(slot, &nodes[first_owner(slot)], &nodes[target]);
+    moving.move_keys();
+    moving.end();
+}
+
+/// A slot on its way to another primary.
+pub(crate) struct MovingSlot {
+    slot: String,
+    source: Client,
+    target: Client,
+    target_id: String,
+    target_port: String,
+}
+
+impl MovingSlot {
+    /// Says to both nodes that the slot moves, and moves none of its keys yet.
+    pub(crate) fn begin(slot: usize, source: &Engine, target: &Engine) -> Self {
+        let mut moving = Self {
+            slot: slot.to_string(),
+            source: source.client(),
+            target: target.client(),
+            target_id: id(target),
+            target_port: target.port().to_string(),
+        };
+        let (slot, from, to) = (&moving.slot, id(source), &moving.target_id);
+        let words = ["CLUSTER", "SETSLOT", slot, "IMPORTING", &from];
+        moving.target.call(&words);
+        let words = ["CLUSTER", "SETSLOT", slot, "MIGRATING", to];
+        moving.source.call(&words);
+        moving
+    }
+
+    /// Moves the keys that the slot has now.
+    pub(crate) fn move_keys(&mut self) {
+        loop {
+            let words = ["CLUSTER", "GETKEYSINSLOT", &self.slot, "100"];
+            let keys = self.source.call(&words);
+            let keys = keys.elements().unwrap_or_default().to_vec();
+            if keys.is_empty() {
+                break;
+            }
+            for key in keys {
+                let name = key.text().expect("a key");
+                let port = &self.target_port;
+                let words = ["MIGRATE", "127.0.0.1", port, name, "0", "5000"];
+                self.source.call(&words);
+            }
         }
     }
-    for client in [&mut destination, &mut source] {
-        client.call(&["CLUSTER", "SETSLOT", &slot, "NODE", &to]);
+
+    /// Gives the slot to the other node.
+    pub(crate) fn end(mut self) {
+        let words = ["CLUSTER", "SETSLOT", &self.slot, "NODE", &self.target_id];
+        for client in [&mut self.target, &mut self.source] {
+            client.call(&words);
+        }
     }
 }
 

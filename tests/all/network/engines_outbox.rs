@@ -9,7 +9,7 @@ use super::receiver::{ReceivingServer, free_port, url};
 use crate::engines::cluster::{PRIMARIES, cluster_with, first_owner, has, move_slot, slot_of};
 use crate::engines::{info as engine_info, until};
 
-const OPEN: [&str; 6] = [
+pub(super) const OPEN: [&str; 6] = [
     "allow-network",
     "http://127.0.0.1:*",
     "allow-private-network",

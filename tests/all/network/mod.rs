@@ -2,6 +2,7 @@
 
 mod config;
 mod engines;
+mod engines_losses;
 mod engines_outbox;
 mod outbox;
 pub(crate) mod peer;

@@ -4,7 +4,7 @@
 
 use std::ffi::{CStr, c_char};
 
-use crate::api::command_call::Format;
+use crate::api::command_call::{Format, RunError};
 use crate::api::context::Context;
 use crate::api::ffi::{self, api};
 
@@ -49,15 +49,12 @@ pub(crate) fn others(context: Context<'_>) -> Vec<Node> {
     nodes
 }
 
-/// Returns true if the cluster says that a key belongs to another node.
-pub(crate) fn is_moved(context: Context<'_>, key: &[u8]) -> bool {
+/// Returns true if this node of a cluster does not serve a key: its slot is another node's, or is being moved
+/// and the key is not here, or not yet.
+pub(crate) fn is_elsewhere(context: Context<'_>, key: &[u8]) -> bool {
     let argv = [context.string(key)];
     let reply = context.call(c"EXISTS", Format::Own, &argv);
-    reply.is_some_and(|reply| {
-        reply
-            .error()
-            .is_some_and(|error| error.starts_with(b"MOVED"))
-    })
+    reply.is_some_and(|reply| reply.run_error() == Some(RunError::Elsewhere))
 }
 
 /// Returns true if this node of a cluster serves a key.

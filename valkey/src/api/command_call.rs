@@ -114,6 +114,43 @@ impl Format {
     }
 }
 
+/// Error of a command that the module ran for itself.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum RunError {
+    /// This node of the cluster does not serve the key: its slot is another node's, or on its way and the key
+    /// is not here.
+    #[error("the key is on another node of the cluster, or on its way there")]
+    Elsewhere,
+    /// The node has lost its cluster, so that no command runs.
+    #[error("CLUSTERDOWN {0}")]
+    ClusterDown(Box<str>),
+    /// Another error.
+    #[error("{0}")]
+    Other(Box<str>),
+}
+
+impl RunError {
+    /// Begins the error of a command about a key that is elsewhere. Clients get MOVED, ASK or CLUSTERDOWN
+    /// instead, modules do not: Redis 7.0 to 8.0 and Valkey 8.1 to 9.1 say this.
+    const ELSEWHERE: &str = "ERR Attempted to access a non local key in a cluster node";
+
+    /// Stands in the error of a command that this node does not run because it has lost its cluster.
+    const DOWN: &str = "while the cluster is down";
+
+    /// Reads the text of an error reply.
+    pub(crate) fn of(error: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(error);
+        if text.starts_with(Self::ELSEWHERE) {
+            return Self::Elsewhere;
+        }
+        if text.contains(Self::DOWN) {
+            let plain = text.strip_prefix("ERR ").unwrap_or(&text);
+            return Self::ClusterDown(plain.into());
+        }
+        Self::Other((*text).into())
+    }
+}
+
 /// A reply in RESP, freed when dropped.
 pub(crate) struct ServerReply<'a> {
     raw: NonNull<CallReply>,
@@ -145,6 +182,11 @@ impl ServerReply<'_> {
         self.bytes().strip_prefix(b"-").map(<[u8]>::trim_ascii_end)
     }
 
+    /// Returns an error reply; `None` if it is another one.
+    pub(crate) fn run_error(&self) -> Option<RunError> {
+        self.error().map(RunError::of)
+    }
+
     /// Returns the number of an integer reply.
     pub(crate) fn integer(&self) -> Option<i64> {
         let digits = self.bytes().strip_prefix(b":")?.trim_ascii_end();
@@ -164,5 +206,30 @@ impl Drop for ServerReply<'_> {
     fn drop(&mut self) {
         // SAFETY: `self` owns the reply, and frees it once.
         unsafe { (api().free_call_reply)(self.raw.as_ptr()) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RunError;
+
+    /// The texts that Redis 7.0 and Valkey 9.1 have for modules.
+    #[test]
+    fn errors_of_a_cluster_are_told_apart() {
+        let elsewhere = b"ERR Attempted to access a non local key in a cluster node";
+        assert_eq!(RunError::of(elsewhere), RunError::Elsewhere);
+        for down in [
+            "Can not execute a command 'hget' while the cluster is down",
+            "Can not execute a write command 'hset' while the cluster is down and readonly",
+        ] {
+            let error = RunError::of(format!("ERR {down}").as_bytes());
+            assert_eq!(error, RunError::ClusterDown(down.into()));
+            assert_eq!(error.to_string(), format!("CLUSTERDOWN {down}"));
+        }
+        // Clients alone get these.
+        for other in ["MOVED 1 127.0.0.1:7000", "LOADING it loads", "ERR unknown"] {
+            let error = RunError::of(other.as_bytes());
+            assert_eq!(error, RunError::Other(other.into()));
+        }
     }
 }

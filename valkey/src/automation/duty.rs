@@ -6,7 +6,7 @@ use crate::api::ffi;
 use crate::api::locked_cell::LockedCell;
 use crate::automation::deliver;
 use crate::module::Module;
-use crate::records::queue::Queue;
+use crate::records::place::Queue;
 use crate::records::{capture, definitions, queue};
 use crate::registry::{cluster_bus, rdb};
 

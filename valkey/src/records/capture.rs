@@ -14,13 +14,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ferrite_protocol::events::{EventSink, EventValue, KeyspaceEvent, in_partition, partition_of};
 
+use crate::api::cluster_nodes;
 use crate::api::collection::HeldValue;
+use crate::api::command_call::RunError;
 use crate::api::context::Context;
 use crate::api::ffi;
 use crate::api::key::OpenKey;
 use crate::api::locked_cell::LockedCell;
 use crate::api::string::Borrowed;
-use crate::records::queue::{self, Queue};
+use crate::records::place::{Queue, is_queue};
+use crate::records::queue::{self, Changes};
 
 /// Most bytes of a value that is read for an event.
 const VALUE_BYTES_MAX: usize = 64 << 10;
@@ -124,20 +127,26 @@ fn in_mode<R>(context: Context<'_>, mode: Mode, run: impl FnOnce() -> R) -> (R, 
 
 /// Returns true if events of this key are wanted.
 fn is_wanted(database: c_int, key: &[u8]) -> bool {
-    !queue::is_queue(key)
+    !is_queue(key)
         && SINK.get().is_some_and(|sink| {
             u32::try_from(database).is_ok_and(|database| sink.wants(database, key))
         })
 }
 
 /// Returns true if this server is the one that acts on a change of a key here: a primary that is not
-/// loading and, in a cluster, not a node to which the key's slot is only on its way.
-fn acts_on(context: Context<'_>, key: Borrowed<'_>) -> bool {
+/// loading.
+///
+/// While a slot moves, its keys arrive at the new node by `restore`, and nothing has happened to them. Other
+/// changes there are those of clients that were sent there.
+fn acts_on(context: Context<'_>, name: &str, key: Borrowed<'_>) -> bool {
     let flags = context.flags();
     if flags & ffi::CTX_PRIMARY == 0 || flags & ffi::CTX_LOADING != 0 {
         return false;
     }
-    flags & ffi::CTX_CLUSTER == 0 || !crate::api::cluster_nodes::is_moved(context, key.bytes())
+    let arrives = name == "restore"
+        && flags & ffi::CTX_CLUSTER != 0
+        && cluster_nodes::is_elsewhere(context, key.bytes());
+    !arrives
 }
 
 /// Takes an event of the server.
@@ -147,14 +156,14 @@ pub(crate) fn event(context: Context<'_>, class: c_int, name: &str, key: Borrowe
     }
     let database = context.database();
     if !is_wanted(database, key.bytes()) {
-        if class == ffi::NOTIFY_EVICTED && queue::is_queue(key.bytes()) {
+        if class == ffi::NOTIFY_EVICTED && is_queue(key.bytes()) {
             tracing::error!(
                 "the server evicted the events that wait for triggers, or the requests of the outbox; a maxmemory-policy of noeviction or volatile-… leaves them alone"
             );
         }
         return;
     }
-    if !acts_on(context, key) {
+    if !acts_on(context, name, key) {
         return;
     }
     let old = GONE.take(context).filter(|gone| {
@@ -242,11 +251,16 @@ pub(crate) fn request_kept(name: &[u8], value: &[u8]) {
 }
 
 /// Takes in the events or requests of a part that were queued elsewhere: by an earlier process, or by the
-/// server that had the part before.
+/// server that had the part before. Those that vanished are forgotten: the data was emptied, or the part is
+/// another server's by now.
 pub(crate) fn take_in(context: Context<'_>, of: Queue, part: u16) {
-    let records = queue::compare(context, of, part);
-    if let Some(sink) = SINK.get().filter(|_| !records.is_empty()) {
-        sink.take_in(records);
+    let Changes { came, gone } = queue::compare(context, of, part);
+    let Some(sink) = SINK.get() else { return };
+    if !gone.is_empty() {
+        sink.forget(&gone);
+    }
+    if !came.is_empty() {
+        sink.take_in(came);
     }
 }
 
@@ -279,7 +293,7 @@ pub(crate) fn queue_events(context: Context<'_>, seen: Vec<Seen>, depth: u32) {
                 Ok(name) => queued.push((name, value)),
                 Err(error) => {
                     let key = seen.key.escape_ascii();
-                    tracing::error!(%key, event = %seen.name, error, "an event could not be queued, and is lost");
+                    tracing::error!(%key, event = %seen.name, %error, "an event could not be queued, and is lost");
                     sink.refuse(&event);
                 }
             }
@@ -290,13 +304,11 @@ pub(crate) fn queue_events(context: Context<'_>, seen: Vec<Seen>, depth: u32) {
 
 /// Queues an event in the part of its key or, while that part is on its way to another node, in the next
 /// one that takes it. Returns its name there.
-fn put_somewhere(context: Context<'_>, name: &[u8], value: &[u8]) -> Result<Box<[u8]>, String> {
-    let error = match queue::put(context, name, value) {
+fn put_somewhere(context: Context<'_>, name: &[u8], value: &[u8]) -> Result<Box<[u8]>, RunError> {
+    match queue::put(context, name, value) {
         Ok(()) => return Ok(name.into()),
-        Err(error) => error,
-    };
-    if !queue::ELSEWHERE.iter().any(|code| error.starts_with(code)) {
-        return Err(error);
+        Err(RunError::Elsewhere) => {}
+        Err(error) => return Err(error),
     }
     let first = partition_of(name).unwrap_or(0);
     let parts = queue::parts(context);
@@ -306,5 +318,5 @@ fn put_somewhere(context: Context<'_>, name: &[u8], value: &[u8]) -> Result<Box<
             return Ok(name);
         }
     }
-    Err(error)
+    Err(RunError::Elsewhere)
 }

@@ -7,50 +7,89 @@
 
 pub(crate) mod capture;
 pub(crate) mod definitions;
+pub(crate) mod known;
 pub(crate) mod listen;
+pub(crate) mod place;
 pub(crate) mod queue;
 pub(crate) mod slot;
 
+use std::collections::HashSet;
+
 use ferrite_protocol::record::Record;
 
+use crate::api::command_call::RunError;
 use crate::api::context::Context;
-use crate::records::queue::Queue;
+use crate::records::place::Queue;
+use crate::records::queue::RecordError;
 
 /// A change of a record: its name, and its value unless it is removed.
 pub(crate) type RecordChange = (Box<[u8]>, Option<Box<[u8]>>);
 
 /// Returns at most `count` records whose names begin with `prefix` and come after `after`.
-pub(crate) fn read(context: Context<'_>, prefix: &[u8], after: &[u8], count: usize) -> Vec<Record> {
-    if Queue::of(prefix).is_some() {
-        queue::records(context, prefix, after, count)
-    } else {
-        definitions::records(context, prefix, after, count)
-    }
-}
-
-/// Checks that a change can be made at all. `delivers` is true for a call that delivers an event, and so
-/// removes it. A new request whose part is on another node by now gets a name in a part that is here.
 ///
 /// # Errors
 ///
-/// Why not: the event was removed meanwhile, or is on another node of the cluster by now.
+/// They cannot be read now.
+pub(crate) fn read(
+    context: Context<'_>,
+    prefix: &[u8],
+    after: &[u8],
+    count: usize,
+) -> Result<Vec<Record>, RunError> {
+    if Queue::of(prefix).is_some() {
+        queue::records(context, prefix, after, count)
+    } else {
+        Ok(definitions::records(context, prefix, after, count))
+    }
+}
+
+/// Returns the value of a record, if it is here.
+///
+/// # Errors
+///
+/// It cannot be read now.
+pub(crate) fn read_one(context: Context<'_>, name: &[u8]) -> Result<Option<Box<[u8]>>, RunError> {
+    if Queue::of(name).is_some() {
+        return queue::value(context, name);
+    }
+    let first = definitions::records(context, name, b"", 1);
+    let named = first.into_iter().find(|(found, _)| **found == *name);
+    Ok(named.map(|(_, value)| value))
+}
+
+/// Checks that changes can be made at all, and that the `required` records are here. A new request whose part
+/// is on another node by now gets a name in a part that is here.
+///
+/// # Errors
+///
+/// Why not: a record was removed meanwhile, or is on another node of the cluster by now.
 pub(crate) fn check(
     context: Context<'_>,
-    (name, value): &mut RecordChange,
-    delivers: bool,
-) -> Result<(), String> {
-    let removes = value.is_none();
-    match Queue::of(name) {
-        Some(Queue::Events) if !removes || delivers => queue::check(context, name, removes),
-        Some(Queue::Outbox) if !removes => {
-            if queue::is_known(context, name) {
-                return queue::check(context, name, true);
-            }
-            *name = queue::place(context, name)?;
-            Ok(())
-        }
-        _ => Ok(()),
+    required: &[Box<[u8]>],
+    changes: &mut [RecordChange],
+) -> Result<(), RecordError> {
+    if required.is_empty() && changes.is_empty() {
+        // As for almost every call.
+        return Ok(());
     }
+    for name in required {
+        queue::require(context, name)?;
+    }
+    let mut checked = HashSet::new();
+    for (name, value) in changes {
+        match (Queue::of(name), value) {
+            (Some(_), None) => {
+                let place = place::place_of(name);
+                if checked.insert(place) {
+                    queue::check_removals(context, place)?;
+                }
+            }
+            (Some(Queue::Events), Some(_)) => queue::check(context, name)?,
+            (Some(Queue::Outbox), Some(_)) => *name = queue::place(context, name)?,
+            (None, _) => {}
+        }
+    }
+    Ok(())
 }
 
 /// Makes changes, here and on replicas.
@@ -67,14 +106,14 @@ pub(crate) fn change(context: Context<'_>, changes: impl Iterator<Item = RecordC
         };
         if of == Queue::Outbox {
             // What was kept elsewhere comes first.
-            capture::take_in(context, of, queue::part(&name));
+            capture::take_in(context, of, place::part(&name));
         }
         match queue::put(context, &name, &value) {
             Ok(()) if of == Queue::Outbox => capture::request_kept(&name, &value),
             Ok(()) => {}
             Err(error) => {
                 let name = name.escape_ascii();
-                tracing::error!(%name, error, "the record of an event or a request was not kept");
+                tracing::error!(%name, %error, "the record of an event or a request was not kept");
             }
         }
     }

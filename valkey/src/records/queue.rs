@@ -7,118 +7,51 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::CStr;
-use std::ops::Bound;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use ferrite_protocol::events::{in_partition, partition_of};
+use ferrite_protocol::events::in_partition;
 use ferrite_protocol::record::Record;
 use ferrite_protocol::resp::tree::{Token, Tokens};
 
-use crate::api::command_call::{Format, ServerReply};
+use crate::api::command_call::{Format, RunError, ServerReply};
 use crate::api::context::Context;
 use crate::api::ffi;
 use crate::api::key::ValueKind;
 use crate::api::locked_cell::LockedCell;
+use crate::records::known::{Difference, Known, Name};
+use crate::records::place::{Place, Queue, place_of};
 use crate::records::slot;
-
-/// Begins the names of events that were given up.
-pub(crate) const DEAD: &[u8] = b"dead/";
-
-/// A kind of records in hashes of their own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Queue {
-    /// Events for triggers.
-    Events,
-    /// Requests that are sent after the commit of their call.
-    Outbox,
-}
-
-impl Queue {
-    const ALL: [Self; 2] = [Self::Events, Self::Outbox];
-
-    /// Returns the queue that a record of this name is in.
-    pub(crate) fn of(name: &[u8]) -> Option<Self> {
-        let is_of = |queue: &Self| queue.prefixes().iter().any(|it| name.starts_with(it));
-        Self::ALL.into_iter().find(is_of)
-    }
-
-    /// Beginnings of the names of records that wait, and of those that were given up.
-    const fn prefixes(self) -> [&'static [u8]; 2] {
-        match self {
-            Self::Events => [b"event/", DEAD],
-            Self::Outbox => [b"outbox/", b"outbox-dead/"],
-        }
-    }
-
-    /// Beginning of the names of its hashes.
-    const fn key(self) -> &'static str {
-        match self {
-            Self::Events => "ferrite:events",
-            Self::Outbox => "ferrite:outbox",
-        }
-    }
-}
 
 /// Most records that one command removes.
 const NAMES_IN_A_COMMAND: usize = 1000;
 
-/// Error if a record is not where it was.
-const MOVED_AWAY: &str = "it was delivered meanwhile, or is on another node by now";
-
-/// Errors for keys whose slot is another node's, or on the way there. Modules get the last one, which does
-/// not tell where.
-pub(crate) const ELSEWHERE: [&str; 4] = [
-    "ASK",
-    "MOVED",
-    "TRYAGAIN",
-    "ERR Attempted to access a non local key",
-];
-
 /// The part in which the last record found a place that could not be in its own.
 static LAST_PLACE: AtomicU16 = AtomicU16::new(0);
 
-/// Names of the records that are known.
-#[derive(Default)]
-struct Known {
-    names: BTreeSet<Box<[u8]>>,
-    /// Number of names in each part of the data.
-    counts: HashMap<(Queue, u16), usize>,
-}
-
 static KNOWN: LockedCell<Option<Box<Known>>> = LockedCell::new(None);
 
-impl Known {
-    fn insert(&mut self, name: &[u8]) {
-        if self.names.insert(name.into()) {
-            *self.counts.entry(place_of(name)).or_default() += 1;
-        }
-    }
-
-    fn remove(&mut self, name: &[u8]) {
-        if self.names.remove(name)
-            && let Some(count) = self.counts.get_mut(&place_of(name))
-        {
-            *count -= 1;
-        }
-    }
+/// Reason why records cannot be changed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RecordError {
+    /// A record is not where it was.
+    #[error("it was sent, delivered or removed meanwhile, or is on another node by now")]
+    Gone,
+    /// The server's error.
+    #[error(transparent)]
+    Server(#[from] RunError),
 }
 
-impl Known {
-    fn forget(&mut self, gone: (Queue, u16)) {
-        self.names.retain(|name| place_of(name) != gone);
-        self.counts.remove(&gone);
-    }
+/// Records that came and went without this server.
+#[derive(Default)]
+pub(crate) struct Changes {
+    /// Those that came, in order.
+    pub(crate) came: Vec<Record>,
+    /// Names of those that went.
+    pub(crate) gone: Vec<Name>,
 }
 
 fn with_known<R>(context: Context<'_>, access: impl FnOnce(&mut Known) -> R) -> R {
     KNOWN.with(context, |known| access(known.get_or_insert_default()))
-}
-
-/// Returns true if this is the name of a hash of events or requests, which cause no events themselves.
-pub(crate) fn is_queue(key: &[u8]) -> bool {
-    Queue::ALL
-        .iter()
-        .any(|queue| key.starts_with(queue.key().as_bytes()))
 }
 
 /// Returns true if this server is a node of a cluster.
@@ -135,21 +68,12 @@ pub(crate) fn part_of_key(context: Context<'_>, key: &[u8]) -> u16 {
     }
 }
 
-/// Returns the part of the data that a record is in.
-pub(crate) fn part(name: &[u8]) -> u16 {
-    partition_of(name).unwrap_or(0)
-}
-
-fn place_of(name: &[u8]) -> (Queue, u16) {
-    (Queue::of(name).unwrap_or(Queue::Events), part(name))
-}
-
 /// Number of parts of the data.
 pub(crate) fn parts(context: Context<'_>) -> u16 {
     if in_cluster(context) { slot::SLOTS } else { 1 }
 }
 
-fn key_of(context: Context<'_>, (queue, part): (Queue, u16)) -> String {
+fn key_of(context: Context<'_>, (queue, part): Place) -> String {
     let key = queue.key();
     if in_cluster(context) {
         format!("{key}:{{{}}}", slot::tag(part))
@@ -162,22 +86,21 @@ fn key_of(context: Context<'_>, (queue, part): (Queue, u16)) -> String {
 fn run<'a, R>(
     context: Context<'a>,
     command: &CStr,
-    place: (Queue, u16),
+    place: Place,
     words: &[&[u8]],
     format: Format,
     read: impl FnOnce(&ServerReply<'a>) -> R,
-) -> Result<R, String> {
+) -> Result<R, RunError> {
     let key = key_of(context, place);
     context.in_database(0, || {
         let argv: Vec<_> = std::iter::once(key.as_bytes())
             .chain(words.iter().copied())
             .map(|word| context.string(word))
             .collect();
-        let reply = context
-            .call(command, format, &argv)
-            .ok_or("the server would not run the command")?;
-        match reply.error() {
-            Some(error) => Err(String::from_utf8_lossy(error).into_owned()),
+        let refused = || RunError::Other("the server would not run the command".into());
+        let reply = context.call(command, format, &argv).ok_or_else(refused)?;
+        match reply.run_error() {
+            Some(error) => Err(error),
             None => Ok(read(&reply)),
         }
     })
@@ -188,12 +111,13 @@ fn run<'a, R>(
 /// # Errors
 ///
 /// The server's error.
-pub(crate) fn put(context: Context<'_>, name: &[u8], value: &[u8]) -> Result<(), String> {
+pub(crate) fn put(context: Context<'_>, name: &[u8], value: &[u8]) -> Result<(), RunError> {
     let words = [name, value];
     let format = Format::OwnReplicated;
     if let Err(error) = run(context, c"HSET", place_of(name), &words, format, |_| ()) {
         // Keys expire on a node that has lost its cluster, where no command runs.
-        if !error.starts_with("CLUSTERDOWN") || !put_directly(context, name, value) {
+        let is_down = matches!(error, RunError::ClusterDown(_));
+        if !is_down || !put_directly(context, name, value) {
             return Err(error);
         }
     }
@@ -221,8 +145,8 @@ fn put_directly(context: Context<'_>, name: &[u8], value: &[u8]) -> bool {
 }
 
 /// Removes records, here and on replicas. Those of parts that are another node's by now are left to it.
-pub(crate) fn remove(context: Context<'_>, names: Vec<Box<[u8]>>) {
-    let mut by_place: HashMap<(Queue, u16), Vec<Box<[u8]>>> = HashMap::new();
+pub(crate) fn remove(context: Context<'_>, names: Vec<Name>) {
+    let mut by_place: HashMap<Place, Vec<Name>> = HashMap::new();
     for name in names {
         with_known(context, |known| known.remove(&name));
         by_place.entry(place_of(&name)).or_default().push(name);
@@ -232,35 +156,51 @@ pub(crate) fn remove(context: Context<'_>, names: Vec<Box<[u8]>>) {
             let fields: Vec<&[u8]> = names.iter().map(|name| &**name).collect();
             let format = Format::OwnReplicated;
             if let Err(error) = run(context, c"HDEL", place, &fields, format, |_| ()) {
-                tracing::debug!(?place, error, "records were not removed");
+                tracing::debug!(?place, %error, "records were not removed");
             }
         }
     }
 }
 
-/// Checks that the record can be changed here, and is there if it `must_exist`.
+fn exists(context: Context<'_>, name: &[u8]) -> Result<bool, RunError> {
+    let (place, words) = (place_of(name), [name]);
+    run(context, c"HEXISTS", place, &words, Format::Own, |reply| {
+        reply.integer() == Some(1)
+    })
+}
+
+/// Checks that the record is here.
 ///
 /// # Errors
 ///
-/// It is not.
-pub(crate) fn check(context: Context<'_>, name: &[u8], must_exist: bool) -> Result<(), String> {
-    let exists = run(
-        context,
-        c"HEXISTS",
-        place_of(name),
-        &[name],
-        Format::Own,
-        |reply| reply.integer() == Some(1),
-    )?;
-    if must_exist && !exists {
-        return Err(MOVED_AWAY.to_owned());
+/// It is not, or the server cannot say so now.
+pub(crate) fn require(context: Context<'_>, name: &[u8]) -> Result<(), RecordError> {
+    match exists(context, name) {
+        Ok(true) => Ok(()),
+        Ok(false) | Err(RunError::Elsewhere) => Err(RecordError::Gone),
+        Err(error) => Err(error.into()),
     }
-    Ok(())
 }
 
-/// Returns true if the record is known to be here.
-pub(crate) fn is_known(context: Context<'_>, name: &[u8]) -> bool {
-    with_known(context, |known| known.names.contains(name))
+/// Checks that a record can be put into its own part.
+///
+/// # Errors
+///
+/// It cannot.
+pub(crate) fn check(context: Context<'_>, name: &[u8]) -> Result<(), RunError> {
+    exists(context, name).map(|_| ())
+}
+
+/// Checks that records can be removed from a hash, or are another node's.
+///
+/// # Errors
+///
+/// It is not possible now.
+pub(crate) fn check_removals(context: Context<'_>, place: Place) -> Result<(), RunError> {
+    match run(context, c"HLEN", place, &[], Format::Own, |_| ()) {
+        Ok(()) | Err(RunError::Elsewhere) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Returns the name by which a new record can be kept here: its own or, if its part is on another node or
@@ -269,62 +209,78 @@ pub(crate) fn is_known(context: Context<'_>, name: &[u8]) -> bool {
 /// # Errors
 ///
 /// There is none.
-pub(crate) fn place(context: Context<'_>, name: &[u8]) -> Result<Box<[u8]>, String> {
-    let error = match check(context, name, false) {
+pub(crate) fn place(context: Context<'_>, name: &[u8]) -> Result<Name, RunError> {
+    match check(context, name) {
         Ok(()) => return Ok(name.into()),
-        Err(error) => error,
-    };
-    if !ELSEWHERE.iter().any(|code| error.starts_with(code)) {
-        return Err(error);
+        Err(RunError::Elsewhere) => {}
+        Err(error) => return Err(error),
     }
     let parts = parts(context);
     let first = LAST_PLACE.load(Ordering::Relaxed);
     for distance in 0..parts {
         let part = (first + distance) % parts;
         let name = in_partition(name, part);
-        if check(context, &name, false).is_ok() {
+        if check(context, &name).is_ok() {
             LAST_PLACE.store(part, Ordering::Relaxed);
             return Ok(name);
         }
     }
-    Err(error)
+    Err(RunError::Elsewhere)
 }
 
-fn get(context: Context<'_>, name: &[u8]) -> Option<Box<[u8]>> {
-    let value = run(
-        context,
-        c"HGET",
-        place_of(name),
-        &[name],
-        Format::Own,
-        |reply| reply.bulk().map(Box::from),
-    );
-    value.ok().flatten()
+fn get(context: Context<'_>, name: &[u8]) -> Result<Option<Box<[u8]>>, RunError> {
+    let (place, words) = (place_of(name), [name]);
+    let value = run(context, c"HGET", place, &words, Format::Own, |reply| {
+        reply.bulk().map(Box::from)
+    });
+    match value {
+        // Its new owner delivers it.
+        Err(RunError::Elsewhere) => Ok(None),
+        value => value,
+    }
 }
 
-/// Returns at most `count` records whose names begin with `prefix` and come after `after`.
+/// Returns the value of a record, if it is here. One that is not is not known any more, so that it is taken in
+/// if it comes back.
+///
+/// # Errors
+///
+/// The server cannot say so now.
+pub(crate) fn value(context: Context<'_>, name: &[u8]) -> Result<Option<Box<[u8]>>, RunError> {
+    let value = get(context, name)?;
+    if value.is_none() {
+        with_known(context, |known| known.remove(name));
+    }
+    Ok(value)
+}
+
+/// Returns at most `count` records whose names begin with `prefix` and come after `after`. Reads no more than
+/// these.
+///
+/// # Errors
+///
+/// One of them cannot be read now.
 pub(crate) fn records(
     context: Context<'_>,
     prefix: &[u8],
     after: &[u8],
     count: usize,
-) -> Vec<Record> {
-    let names: Vec<Box<[u8]>> = with_known(context, |known| {
-        let start = if after < prefix {
-            Bound::Included(prefix)
-        } else {
-            Bound::Excluded(after)
+) -> Result<Vec<Record>, RunError> {
+    let mut found = Vec::new();
+    let mut after: Name = after.into();
+    loop {
+        let missing = count - found.len();
+        let names = with_known(context, |known| known.page(prefix, &after, missing));
+        let Some(last) = names.last() else {
+            return Ok(found);
         };
-        let names = known.names.range::<[u8], _>((start, Bound::Unbounded));
-        names
-            .take_while(|name| name.starts_with(prefix))
-            .cloned()
-            .collect()
-    });
-    let found = names
-        .into_iter()
-        .filter_map(|name| get(context, &name).map(|value| (name, value)));
-    found.take(count).collect()
+        after = last.clone();
+        for name in names {
+            if let Some(value) = get(context, &name)? {
+                found.push((name, value));
+            }
+        }
+    }
 }
 
 /// Forgets what is known, because this server delivers nothing any more.
@@ -332,61 +288,69 @@ pub(crate) fn forget(context: Context<'_>) {
     KNOWN.take(context);
 }
 
-/// Compares a part with what is known of it, and returns the records that came from elsewhere, in order.
-pub(crate) fn compare(context: Context<'_>, of: Queue, part: u16) -> Vec<Record> {
-    let wanted = (of, part);
-    let len = run(context, c"HLEN", wanted, &[], Format::Own, |reply| {
-        reply.integer()
+/// Compares a part with what is known of it, and returns what came and went without this server.
+pub(crate) fn compare(context: Context<'_>, of: Queue, part: u16) -> Changes {
+    let place = (of, part);
+    let known = with_known(context, |known| known.count(place));
+    let len = run(context, c"HLEN", place, &[], Format::Own, |reply| {
+        reply.integer().unwrap_or(0)
     });
-    let known = with_known(context, |known| {
-        known.counts.get(&wanted).copied().unwrap_or(0)
-    });
-    let len = match len {
-        Ok(len) => len.unwrap_or(0),
-        Err(error) => {
-            if error.starts_with("MOVED") && known > 0 {
-                // The new owner delivers them. If they come back, they are taken in again.
-                with_known(context, |known| known.forget(wanted));
-            }
-            return Vec::new();
-        }
+    let found = match len {
+        Ok(len) if usize::try_from(len) == Ok(known) => return Changes::default(),
+        Ok(_) => names_in(context, place),
+        Err(RunError::Elsewhere) if known == 0 => return Changes::default(),
+        // The new owner delivers them. If they come back, they are taken in again.
+        Err(RunError::Elsewhere) => Ok(BTreeSet::new()),
+        Err(error) => Err(error),
     };
-    if usize::try_from(len) == Ok(known) {
-        return Vec::new();
-    }
-    let fields = run(context, c"HKEYS", wanted, &[], Format::Own, |reply| {
-        let tokens = Tokens::new(reply.bytes());
-        let names = tokens.filter_map(|token| match token {
+    let Ok(found) = found else {
+        // Nobody knows what is there now.
+        return Changes::default();
+    };
+    let Difference { new, gone } = with_known(context, |known| known.compare(place, found));
+    let came = read_all(new, |name| get(context, name));
+    with_known(context, |known| {
+        came.iter().for_each(|(name, _)| known.insert(name));
+    });
+    Changes { came, gone }
+}
+
+/// Returns the names of the records in a hash.
+fn names_in(context: Context<'_>, place: Place) -> Result<BTreeSet<Name>, RunError> {
+    run(context, c"HKEYS", place, &[], Format::Own, |reply| {
+        let names = Tokens::new(reply.bytes()).filter_map(|token| match token {
             Token::Bulk(name) => Some(Box::from(name)),
             _ => None,
         });
-        names.collect::<BTreeSet<Box<[u8]>>>()
-    });
-    let Ok(fields) = fields else {
-        return Vec::new();
-    };
-    let new: Vec<Box<[u8]>> = with_known(context, |known| {
-        let ours = known.names.iter().filter(|name| place_of(name) == wanted);
-        let gone: Vec<_> = ours
-            .filter(|name| !fields.contains(*name))
-            .cloned()
-            .collect();
-        for name in gone {
-            known.remove(&name);
-        }
-        let new = fields.into_iter().filter(|name| {
-            Queue::of(name) == Some(of)
-                && partition_of(name) == Some(part)
-                && !known.names.contains(name)
-        });
-        let new: Vec<_> = new.collect();
-        for name in &new {
-            known.insert(name);
-        }
-        new
-    });
-    let found = new.into_iter();
-    found
-        .filter_map(|name| get(context, &name).map(|value| (name, value)))
+        names.collect()
+    })
+}
+
+/// Reads records. Those that cannot be read now are left out.
+fn read_all<E>(
+    names: Vec<Name>,
+    read: impl Fn(&[u8]) -> Result<Option<Box<[u8]>>, E>,
+) -> Vec<Record> {
+    let names = names.into_iter();
+    names
+        .filter_map(|name| Some((read(&name).ok()??, name)))
+        .map(|(value, name)| (name, value))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::read_all;
+
+    #[test]
+    fn what_cannot_be_read_is_left_out() {
+        let names = ["failed", "absent", "there"].map(|name| name.as_bytes().into());
+        let read = |name: &[u8]| match name {
+            b"failed" => Err(()),
+            b"there" => Ok(Some(b"value"[..].into())),
+            _ => Ok(None),
+        };
+        let there = (b"there"[..].into(), b"value"[..].into());
+        assert_eq!(read_all(names.to_vec(), read), [there]);
+    }
 }

@@ -1,5 +1,7 @@
 //! Sends entries to replicas and the append-only file, and adopts entries of other servers.
 
+use ferrite_protocol::record::DEAD_EVENT;
+
 use crate::api::context::Context;
 use crate::api::ffi;
 use crate::module::Module;
@@ -54,7 +56,10 @@ pub(crate) fn adopt_definition(
     let is_primary = context.flags() & ffi::CTX_PRIMARY != 0;
     if let Some(trigger) = trigger.filter(|_| is_primary) {
         // Those that wait are removed one by one, as they come.
-        let dead = records::read(context, records::queue::DEAD, b"", usize::MAX);
+        let dead = records::read(context, DEAD_EVENT, b"", usize::MAX).unwrap_or_else(|error| {
+            tracing::warn!(trigger, %error, "events of a removed trigger that were given up stay until later ones take their place");
+            Vec::new()
+        });
         let runtime = &module.runtime;
         let of_trigger = dead
             .into_iter()

@@ -55,6 +55,8 @@ pub(crate) struct CallState {
     pub(crate) rights: CallerRights,
     /// Records of the module that the call changes.
     pub(crate) records: Vec<RecordChange>,
+    /// Records of the module that must be there when the call commits.
+    pub(crate) required: Vec<Box<[u8]>>,
     /// Number of events in a row that led to the call.
     pub(crate) event_depth: u32,
     /// Undeclared keys that were found to belong to this node of a cluster.
@@ -85,6 +87,7 @@ impl CallState {
             return false;
         }
         self.records.clear();
+        self.required.clear();
         self.event_depth = 0;
         if self.is_large() {
             *self = Self::default();
@@ -116,6 +119,7 @@ impl CallState {
         self.may_write = false;
         self.rights.clear();
         self.records.clear();
+        self.required.clear();
         self.event_depth = 0;
         self.own_keys.clear();
     }

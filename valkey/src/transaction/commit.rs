@@ -21,13 +21,9 @@ impl CallView<'_> {
         if self.state.conflict {
             return Err(CommitError::Conflict);
         }
-        // Only an event leads to a call of some depth.
-        let delivers = self.state.event_depth > 0;
         let context = self.context;
-        for change in &mut self.state.records {
-            records::check(context, change, delivers)
-                .map_err(|error| CommitError::Store(StoreError::Failed(error.into())))?;
-        }
+        records::check(context, &self.state.required, &mut self.state.records)
+            .map_err(|error| CommitError::Store(StoreError::Failed(error.to_string().into())))?;
         let (applied, mut seen) = capture::hold(context, || self.apply_all());
         applied?;
         records::change(context, self.state.records.drain(..));
@@ -70,6 +66,11 @@ impl CallView<'_> {
         let change = (name.into(), value.map(Box::from));
         self.state.records.push(change);
         Ok(())
+    }
+
+    /// Lets the commit fail unless this record is there then.
+    pub(crate) fn require_record(&mut self, name: &[u8]) {
+        self.state.required.push(name.into());
     }
 
     /// Checks that what the call read off the main thread still holds, and does the journal's steps

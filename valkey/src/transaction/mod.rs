@@ -28,6 +28,7 @@ use ferrite_protocol::keyspace::{
 use ferrite_protocol::record::Record;
 use ferrite_protocol::resp::Encoder;
 
+use crate::api::command_call::RunError;
 use crate::records::{self, capture};
 use crate::transaction::call::{Call, outside_of_call};
 use crate::transaction::typed_ops::CallView;
@@ -97,11 +98,28 @@ impl Keyspace for ServerKeyspace {
     }
 
     /// There are none outside of a call: until the server has loaded its data.
-    fn records(&self, prefix: &[u8], after: &[u8], count: usize) -> Vec<Record> {
-        current_call::with(|current| {
+    fn records(
+        &self,
+        prefix: &[u8],
+        after: &[u8],
+        count: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        let read = current_call::with(|current| {
             current.with_context(|context| records::read(context, prefix, after, count))
-        })
-        .unwrap_or_default()
+        });
+        read.unwrap_or_else(|| Ok(Vec::new()))
+            .map_err(|error| unreadable(&error))
+    }
+
+    /// Asks the server itself, which may have it no more, or again.
+    fn record(&self, name: &[u8]) -> Result<Option<Box<[u8]>>, StoreError> {
+        let read = current_call::with(|current| {
+            current.with_context(|context| records::read_one(context, name))
+        });
+        match read {
+            Some(read) => read.map_err(|error| unreadable(&error)),
+            None => Err(outside_of_call()),
+        }
     }
 
     fn partition_of(&self, key: &[u8]) -> u16 {
@@ -119,6 +137,10 @@ impl Keyspace for ServerKeyspace {
     fn send_events(&self, send: bool) {
         capture::send(send);
     }
+}
+
+fn unreadable(error: &RunError) -> StoreError {
+    StoreError::Failed(error.to_string().into())
 }
 
 impl ServerTransaction {
@@ -259,6 +281,13 @@ impl Transaction for ServerTransaction {
 
     fn change_record(&mut self, name: &[u8], value: Option<&[u8]>) -> Result<(), StoreError> {
         self.with_view(|view| view.change_record(name, value))
+    }
+
+    fn require_record(&mut self, name: &[u8]) -> Result<(), StoreError> {
+        self.with_view(|view| {
+            view.require_record(name);
+            Ok(())
+        })
     }
 
     fn lock_for_commit(&mut self) {

@@ -5,15 +5,16 @@
 //! of [`OutboxMessage`]. Integers are big-endian; a text has its length (u32) before it, and a list its
 //! count (u32).
 
+use ferrite_protocol::record;
 use hyper::header::{HeaderName, HeaderValue};
 
 use crate::policy::network::message::{OutgoingRequest, RequestFailure};
 
 /// Begins the names of the records of requests that wait.
-pub(crate) const PREFIX: &[u8] = b"outbox/";
+pub(crate) const PREFIX: &[u8] = record::REQUEST;
 
 /// Begins the names of the records of requests that were given up.
-pub(crate) const DEAD_PREFIX: &[u8] = b"outbox-dead/";
+pub(crate) const DEAD_PREFIX: &[u8] = record::DEAD_REQUEST;
 
 /// The header by which a receiver tells a request that it got before.
 pub(crate) const KEY_HEADER: HeaderName = HeaderName::from_static("idempotency-key");

@@ -1,6 +1,6 @@
 //! The requests that wait to be sent: those to one server do not hold up those to another.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -112,6 +112,24 @@ impl RequestQueue {
             lane.ready = false;
             lane.running > 0
         });
+    }
+
+    /// Forgets these requests. Those that are being sent are not sent again.
+    pub(crate) fn forget(&self, numbers: &HashSet<u64>) {
+        let mut state = self.0.lock();
+        let state = &mut *state;
+        for number in numbers {
+            state.known_bytes -= state.known.remove(number).unwrap_or_default();
+        }
+        state
+            .paused
+            .retain(|(_, number), _| !numbers.contains(number));
+        state.lanes.retain(|_, lane| {
+            lane.numbers.retain(|number| !numbers.contains(number));
+            lane.running > 0 || !lane.numbers.is_empty()
+        });
+        let lanes = &state.lanes;
+        state.ready.retain(|origin| lanes.contains_key(origin));
     }
 
     pub(crate) fn usage(&self) -> Usage {
@@ -257,6 +275,7 @@ impl Drop for Turn {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
     use std::sync::Arc;
     use std::task::Waker;
     use std::time::Duration;
@@ -342,6 +361,38 @@ mod tests {
         assert!(queue.push(7, "a", 5), "it is new");
         drop(second);
         assert_eq!(next(&queue, now).map(|turn| turn.number), Some(7));
+    }
+
+    #[test]
+    fn requests_that_vanished_are_forgotten_wherever_they_are_and_others_stay() {
+        let queue = Arc::new(RequestQueue::default());
+        for number in 0..6 {
+            let origin = if number < 4 { "a" } else { "b" };
+            queue.push(number, origin, 5);
+        }
+        let now = Moment::now();
+        let first = next(&queue, now).expect("of a");
+        let other = next(&queue, now).expect("of b");
+        assert_eq!((first.number, other.number), (0, 4));
+        next(&queue, now).expect("of a").pause(BACK_OFF_FIRST);
+        // One is being sent, one has a pause, one waits; the last one is alone with its origin.
+        queue.forget(&HashSet::from([0, 1, 2, 5, 99]));
+        let usage = Usage {
+            pending: 2,
+            bytes: 10,
+        };
+        assert_eq!(queue.usage(), usage);
+        assert!(queue.next_moment().is_none());
+        first.pause(BACK_OFF_FIRST);
+        assert!(queue.next_moment().is_none());
+        other.finish();
+        let last = next(&queue, now).expect("it was not forgotten");
+        assert_eq!(last.number, 3);
+        assert!(next(&queue, now).is_none());
+        last.finish();
+        assert_eq!(queue.usage(), Usage::default());
+        assert!(queue.push(5, "b", 5), "it came back");
+        assert_eq!(next(&queue, now).map(|turn| turn.number), Some(5));
     }
 
     #[test]

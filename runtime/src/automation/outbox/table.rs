@@ -1,6 +1,6 @@
 //! The outbox of a runtime: its requests, those that were given up, and its figures.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -23,6 +23,8 @@ pub(crate) struct Outbox {
     numbers: Numbers,
     /// Numbers of the requests that were given up.
     dead: Mutex<BTreeSet<u64>>,
+    /// Numbers of the requests that a server has accepted and whose records could not be removed yet.
+    accepted: Mutex<HashSet<u64>>,
     pub(crate) counters: Counters,
 }
 
@@ -44,6 +46,11 @@ pub(crate) struct Counters {
 impl Counters {
     pub(crate) fn note_failure(&self, error: &str) {
         self.failures.fetch_add(1, Ordering::Relaxed);
+        self.note_error(error);
+    }
+
+    /// Notes an error that kept a request from being tried.
+    pub(crate) fn note_error(&self, error: &str) {
         *self.last_error.lock() = Some(error.into());
     }
 }
@@ -56,6 +63,7 @@ impl Outbox {
             pending_max,
             numbers: Numbers::new(),
             dead: Mutex::default(),
+            accepted: Mutex::default(),
             counters: Counters::default(),
         }
     }
@@ -109,6 +117,40 @@ impl Outbox {
     pub(crate) fn forget(&self) {
         self.queue.clear();
         self.dead.lock().clear();
+        self.accepted.lock().clear();
+    }
+
+    /// Forgets requests whose records vanished.
+    pub(crate) fn forget_records<'n>(&self, names: impl Iterator<Item = &'n [u8]>) {
+        let (mut waiting, mut dead) = (HashSet::new(), HashSet::new());
+        for name in names {
+            waiting.extend(number_of(PREFIX, name));
+            dead.extend(number_of(DEAD_PREFIX, name));
+        }
+        if !waiting.is_empty() {
+            self.queue.forget(&waiting);
+            self.accepted
+                .lock()
+                .retain(|number| !waiting.contains(number));
+        }
+        if !dead.is_empty() {
+            self.dead.lock().retain(|number| !dead.contains(number));
+        }
+    }
+
+    /// Notes a request that a server has accepted and that is still to be removed.
+    pub(crate) fn note_accepted(&self, number: u64) {
+        self.accepted.lock().insert(number);
+    }
+
+    /// Returns true if a server has accepted the request, so that it is not sent again.
+    pub(crate) fn is_accepted(&self, number: u64) -> bool {
+        self.accepted.lock().contains(&number)
+    }
+
+    /// Forgets that a server has accepted the request, which is gone.
+    pub(crate) fn forget_accepted(&self, number: u64) {
+        self.accepted.lock().remove(&number);
     }
 
     /// Notes a request that was given up.
@@ -125,7 +167,10 @@ impl Outbox {
 
     /// Forgets requests that were given up.
     pub(crate) fn forget_dead(&self, numbers: &[u64]) {
-        self.dead.lock().retain(|number| !numbers.contains(number));
+        let mut dead = self.dead.lock();
+        for number in numbers {
+            dead.remove(number);
+        }
     }
 
     /// Returns the figures of this moment.
@@ -155,7 +200,9 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::{DEAD_MAX, Outbox, PENDING_BYTES_MAX};
-    use crate::automation::outbox::message::{DEAD_PREFIX, OutboxMessage, record_name};
+    use crate::automation::outbox::message::{
+        DEAD_PREFIX, OutboxMessage, PREFIX, number_of, record_name,
+    };
 
     fn message(body_bytes: usize) -> Vec<u8> {
         let words = [
@@ -218,5 +265,31 @@ mod tests {
         assert!(!outbox.load(&record_name(DEAD_PREFIX, 3), b"damaged"));
         outbox.forget();
         assert_eq!(outbox.figures().dead, 0);
+    }
+
+    #[test]
+    fn what_vanished_is_forgotten_and_the_rest_stays() {
+        let outbox = Outbox::new(10);
+        let waiting = [outbox.new_record_name(0), outbox.new_record_name(0)];
+        for name in &waiting {
+            outbox.record_set(name, &message(1));
+        }
+        for number in [7, 8] {
+            outbox.load(&record_name(DEAD_PREFIX, number), &message(1));
+        }
+        let number = number_of(PREFIX, &waiting[0]).expect("its number");
+        outbox.note_accepted(number);
+        let gone = [
+            waiting[0].clone(),
+            record_name(DEAD_PREFIX, 7),
+            b"x".to_vec(),
+        ];
+        outbox.forget_records(gone.iter().map(|name| &**name));
+        let figures = outbox.figures();
+        assert_eq!((figures.pending, figures.dead), (1, 1));
+        assert!(
+            !outbox.is_accepted(number),
+            "a later one may have its number"
+        );
     }
 }

@@ -6,14 +6,15 @@
 //! byte (0: none, 1: its bytes follow, 2: it was too large), the name of its type, and the bytes.
 
 use ferrite_protocol::events::EventValue;
+use ferrite_protocol::record;
 
 use crate::registry::record::FunctionName;
 
 /// Begins the names of the records of events that wait.
-pub(crate) const PREFIX: &[u8] = b"event/";
+pub(crate) const PREFIX: &[u8] = record::EVENT;
 
 /// Begins the names of the records of events that were given up.
-pub(crate) const DEAD_PREFIX: &[u8] = b"dead/";
+pub(crate) const DEAD_PREFIX: &[u8] = record::DEAD_EVENT;
 
 /// Most bytes of a value that a function gets; of a larger one it gets the type alone.
 pub(crate) const VALUE_BYTES_MAX: usize = 64 << 10;

@@ -219,6 +219,35 @@ impl EventQueue {
 }
 
 impl EventQueue {
+    /// Forgets these events. One that is being delivered stays until that is over.
+    pub(crate) fn forget(&self, numbers: &HashSet<u64>) {
+        let mut state = self.0.lock();
+        let state = &mut *state;
+        let (pending, bytes) = (&mut state.pending, &mut state.pending_bytes);
+        state.lanes.retain(|_, entry| {
+            let delivered = entry.running.then(|| entry.events.pop_front()).flatten();
+            let first = entry.events.front().copied();
+            entry.events.retain(|waiting| {
+                let gone = numbers.contains(&waiting.number);
+                if gone {
+                    *pending -= 1;
+                    *bytes -= waiting.bytes;
+                }
+                !gone
+            });
+            match delivered {
+                Some(delivered) => entry.events.push_front(delivered),
+                // The next one has not been tried yet.
+                None if entry.events.front().copied() != first => entry.tries = 0,
+                None => {}
+            }
+            !entry.events.is_empty()
+        });
+        let lanes = &state.lanes;
+        state.ready.retain(|lane| lanes.contains_key(lane));
+        state.paused.retain(|(_, lane)| lanes.contains_key(lane));
+    }
+
     /// Forgets all events. A delivery that has begun ends undisturbed.
     pub(crate) fn clear(&self) {
         let mut state = self.0.lock();
@@ -240,18 +269,32 @@ impl State {
     }
 }
 
+/// The fate of an event whose turn is over.
+enum After {
+    Gone,
+    /// It was tried and is tried again.
+    Retried,
+    /// It was not tried.
+    Paused(Duration),
+}
+
 impl Turn {
     /// Removes the event, which was delivered or given up.
     pub(crate) fn finish(mut self) {
-        self.settle(true);
+        self.settle(&After::Gone);
     }
 
-    /// Lets the event be tried again after a pause.
+    /// Lets the event be tried again after a pause, which doubles with each try.
     pub(crate) fn retry(mut self) {
-        self.settle(false);
+        self.settle(&After::Retried);
     }
 
-    fn settle(&mut self, done: bool) {
+    /// Lets the event be tried after a pause; nothing was tried yet.
+    pub(crate) fn pause(mut self, pause: Duration) {
+        self.settle(&After::Paused(pause));
+    }
+
+    fn settle(&mut self, after: &After) {
         self.settled = true;
         let mut state = self.queue.0.lock();
         let state = &mut *state;
@@ -266,7 +309,19 @@ impl Turn {
             return;
         }
         entry.running = false;
-        if done {
+        let pause = match after {
+            After::Gone => None,
+            After::Retried => {
+                entry.tries += 1;
+                let doubled = BACK_OFF_FIRST.saturating_mul(1 << (entry.tries - 1).min(16));
+                Some(doubled.min(BACK_OFF_MAX))
+            }
+            After::Paused(pause) => Some(*pause),
+        };
+        if let Some(pause) = pause {
+            let moment = Moment::now().after(pause);
+            state.paused.insert((moment, self.lane.clone()));
+        } else {
             entry.tries = 0;
             if let Some(waiting) = entry.events.pop_front() {
                 state.pending -= 1;
@@ -277,11 +332,6 @@ impl Turn {
             } else {
                 state.ready.push_back(self.lane.clone());
             }
-        } else {
-            entry.tries += 1;
-            let doubled = BACK_OFF_FIRST.saturating_mul(1 << (entry.tries - 1).min(16));
-            let moment = Moment::now().after(doubled.min(BACK_OFF_MAX));
-            state.paused.insert((moment, self.lane.clone()));
         }
         state.wake();
     }
@@ -306,6 +356,7 @@ impl Drop for Turn {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
     use std::sync::Arc;
     use std::task::Waker;
     use std::time::Duration;
@@ -370,6 +421,45 @@ mod tests {
         assert!(next(&queue, now).is_none(), "it is being delivered");
         new.finish();
         assert_eq!(queue.usage(), super::Usage::default());
+    }
+
+    #[test]
+    fn events_that_vanished_are_forgotten_and_others_are_delivered() {
+        let queue = Arc::new(EventQueue::default());
+        for (key, number) in [("a", 1), ("a", 2), ("a", 3), ("b", 4), ("c", 5), ("c", 6)] {
+            queue.push(lane(key), number, 10);
+        }
+        let now = Moment::now();
+        let running = next(&queue, now).expect("of a");
+        next(&queue, now).expect("of b").retry();
+        next(&queue, now).expect("of c").retry();
+        queue.forget(&HashSet::from([1, 2, 4, 5, 99]));
+        // The first one is still being delivered.
+        assert_eq!((queue.usage().pending, queue.usage().bytes), (3, 30));
+        running.finish();
+        let third = next(&queue, now).expect("of a");
+        assert_eq!(third.number, 3);
+        third.finish();
+        let later = now.after(BACK_OFF_FIRST + Duration::from_secs(1));
+        let last = next(&queue, later).expect("of c");
+        assert_eq!((last.number, last.attempt), (6, 1));
+        last.finish();
+        assert_eq!(queue.usage(), super::Usage::default());
+        queue.push(lane("b"), 7, 10);
+        let again = next(&queue, later).expect("of b");
+        assert_eq!((again.number, again.attempt), (7, 1));
+    }
+
+    #[test]
+    fn a_pause_counts_as_no_try() {
+        let queue = Arc::new(EventQueue::default());
+        queue.push(lane("a"), 1, 10);
+        let now = Moment::now();
+        next(&queue, now).expect("a").pause(BACK_OFF_FIRST);
+        assert!(next(&queue, now).is_none());
+        let later = now.after(BACK_OFF_FIRST + Duration::from_secs(1));
+        let again = next(&queue, later).expect("the pause is over");
+        assert_eq!((again.number, again.attempt), (1, 1));
     }
 
     #[test]

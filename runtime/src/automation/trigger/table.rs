@@ -1,6 +1,6 @@
 //! The triggers of a runtime, and the way of events into their queue.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -451,6 +451,20 @@ impl EventSink for Triggers {
         }
     }
 
+    fn forget(&self, names: &[Box<[u8]>]) {
+        let numbers = |prefix| {
+            let numbers = names.iter().map(|name| event::number_of(prefix, name));
+            numbers.flatten().collect::<HashSet<u64>>()
+        };
+        let (waiting, dead) = (numbers(PREFIX), numbers(DEAD_PREFIX));
+        if !waiting.is_empty() {
+            self.queue.forget(&waiting);
+        }
+        if !dead.is_empty() {
+            self.dead.lock().retain(|number| !dead.contains(number));
+        }
+    }
+
     fn refuse(&self, event: &KeyspaceEvent<'_>) {
         let active = self.active.load();
         let wanting = active
@@ -469,6 +483,11 @@ impl EventSink for Triggers {
 impl Figures {
     pub(crate) fn note_failure(&self, error: &str) {
         self.failures.fetch_add(1, Ordering::Relaxed);
+        self.note_error(error);
+    }
+
+    /// Notes an error that kept an event from being tried.
+    pub(crate) fn note_error(&self, error: &str) {
         *self.last_error.lock() = Some(error.into());
     }
 }

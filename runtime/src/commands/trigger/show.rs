@@ -71,13 +71,15 @@ pub(super) fn info<K: Keyspace>(
     fields.count("failures", count(&figures.failures));
     fields.count("given_up", count(&figures.dead));
     fields.maybe_text("last_error", figures.last_error.lock().as_deref());
-    let dead = runtime.last_dead(name, DEAD_SHOWN);
-    fields.with("dead", |reply| {
-        reply.array(dead.len());
-        for event in &dead {
-            given_up(event, reply);
-        }
-    });
+    // The rest is shown while the data cannot be read, too.
+    if let Ok(dead) = runtime.last_dead(name, DEAD_SHOWN) {
+        fields.with("dead", |reply| {
+            reply.array(dead.len());
+            for event in &dead {
+                given_up(event, reply);
+            }
+        });
+    }
     fields.finish(reply);
     Ok(())
 }

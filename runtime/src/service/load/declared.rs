@@ -274,7 +274,10 @@ impl<K: Keyspace> Runtime<K> {
             let waiting = waiting.iter();
             let waiting = waiting.map(|&number| event::record_name(PREFIX, number));
             changes.extend(waiting.map(|name| (name, None)));
-            self.each_dead(name.as_bytes(), |number, _| dead.push(number));
+            if let Err(error) = self.each_dead(name.as_bytes(), |number, _| dead.push(number)) {
+                tracing::warn!(%error, "events of triggers that are gone were not removed yet");
+                return;
+            }
         }
         let given_up = dead
             .iter()

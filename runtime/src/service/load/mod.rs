@@ -145,6 +145,7 @@ impl<K: Keyspace> Runtime<K> {
         let (source, restored) = (request.take_source(), request.restored);
         let (record, unpacked) = inner.read_request(request, &source)?;
         let mut spec = inner.spec(&record)?;
+        spec.registered = false;
         if let Some(kept) = &mut spec.kept {
             // A registered function may have the same name.
             *kept = Arc::default();
@@ -190,6 +191,10 @@ impl<K: Keyspace> Runtime<K> {
         artifact: &VerifiedArtifact,
         spec: FunctionSpec,
     ) -> Result<HeldFunction<K>, CallError> {
+        let spec = FunctionSpec {
+            registered: false,
+            ..spec
+        };
         let function = self.0.executor.load(artifact, spec)?;
         Ok(HeldFunction::new(function))
     }
@@ -444,6 +449,7 @@ impl<K: Keyspace> Inner<K> {
             .map_err(|error| CallError::invalid(error.to_string()))?;
         Ok(FunctionSpec {
             name: name.as_str().into(),
+            registered: true,
             description: description.clone(),
             permissions: permissions.clone(),
             access_policy,

@@ -151,6 +151,7 @@ pub(crate) fn spec() -> FunctionSpec {
     };
     FunctionSpec {
         name: "test".into(),
+        registered: false,
         description: None,
         access_policy: AccessPolicy::new(&permissions, |_| true)
             .expect("these permissions are right"),

@@ -5,9 +5,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ferrite_tests::{Client, Engine, EngineKind, Reply};
 
 use super::super::{FAIL, ok};
-use super::PUT;
+use super::{PUT, count, until_count};
 use crate::engines::cluster::{
-    PRIMARIES, cluster, define_everywhere, first_owner, has, move_slot, routed, slot_of,
+    MovingSlot, PRIMARIES, cluster, cluster_of_primaries, define_everywhere, first_owner, has,
+    routed, serves, slot_of,
 };
 use crate::engines::until;
 use crate::guests::COUNT;
@@ -26,11 +27,11 @@ fn listed(client: &mut Client, kind: &str) -> usize {
     reply.elements().map_or(0, <[_]>::len)
 }
 
-/// Waits until every node knows of one trigger or schedule.
-fn known(nodes: &[Engine], kind: &str) {
+/// Waits until every node knows of so many triggers or schedules.
+fn known(nodes: &[Engine], kind: &str, count: usize) {
     for node in nodes {
         let mut client = node.client();
-        while listed(&mut client, kind) != 1 {}
+        while listed(&mut client, kind) != count {}
     }
 }
 
@@ -45,7 +46,7 @@ fn every_node_delivers_the_events_of_its_keys() {
         }
         let add = "WASM.TRIGGER ADD t put KEYS k* EVENTS append";
         assert_eq!(first.run(add), ok());
-        known(&nodes, "WASM.TRIGGER");
+        known(&nodes, "WASM.TRIGGER", 1);
         let keys: Vec<String> = (0..30).map(|key| format!("k{key}")).collect();
         for key in &keys {
             assert_eq!(run(&nodes, &["APPEND", key, "x"]), Reply::Int(1));
@@ -66,7 +67,7 @@ fn every_node_delivers_the_events_of_its_keys() {
     }
 }
 
-/// Events that wait move with the slot of their keys, and are delivered there.
+/// Events that wait move with the slot of their keys, and are delivered there. That a key arrives is no event.
 #[test]
 fn events_that_wait_move_with_their_slot() {
     for kind in EngineKind::ends_here() {
@@ -78,12 +79,32 @@ fn events_that_wait_move_with_their_slot() {
         }
         let add = "WASM.TRIGGER ADD t put KEYS k EVENTS append";
         assert_eq!(first.run(add), ok());
-        known(&nodes, "WASM.TRIGGER");
+        let add = "WASM.TRIGGER ADD moved put KEYS {k}* EVENTS restore del";
+        assert_eq!(first.run(add), ok());
+        known(&nodes, "WASM.TRIGGER", 2);
         assert_eq!(run(&nodes, &["APPEND", "k", "x"]), Reply::Int(1));
+        for key in ["{k}gone", "{k}stays"] {
+            assert_eq!(run(&nodes, &["SET", key, "x"]), ok());
+        }
         let slot = slot_of(&nodes, "k");
         let target = (first_owner(slot) + 1) % PRIMARIES;
-        move_slot(&nodes, slot, target);
+        let mut source = nodes[first_owner(slot)].client();
+        let mut moving = MovingSlot::begin(slot, &nodes[first_owner(slot)], &nodes[target]);
+        // The key is not here any more because of the change itself.
+        assert_eq!(source.run("DEL {k}gone"), Reply::Int(1));
+        assert_eq!(count(&mut source, "moved", "occurred"), 1, "{kind:?}");
+        moving.move_keys();
+        moving.end();
         let mut owner = nodes[target].client();
+        assert_eq!(count(&mut owner, "moved", "occurred"), 0, "{kind:?}");
+        let Reply::Bulk(dump) = owner.run("DUMP {k}stays") else {
+            panic!("no dump");
+        };
+        assert_eq!(
+            owner.call(&[&b"RESTORE"[..], b"{k}copy", b"0", &dump]),
+            ok()
+        );
+        assert_eq!(count(&mut owner, "moved", "occurred"), 1, "{kind:?}");
         until(&mut owner, &["WASM.TRIGGER", "INFO", "t"], |info| {
             info.at("pending").and_then(Reply::int) == Some(1)
         });
@@ -99,6 +120,49 @@ fn events_that_wait_move_with_their_slot() {
         until(&mut owner, &["GET", "k"], |value| {
             value.text() == Some("append")
         });
+    }
+}
+
+/// Events that wait, and those of keys that expire, outlive it that a node loses its cluster.
+#[test]
+fn no_event_is_lost_while_the_cluster_is_down() {
+    for kind in EngineKind::ends_here() {
+        let nodes = cluster_of_primaries(kind, 1, &[]);
+        let mut client = nodes[0].client();
+        define_everywhere(&mut client, "put", FAIL);
+        for add in [
+            "WASM.TRIGGER ADD waits put KEYS k EVENTS append",
+            "WASM.TRIGGER ADD expires put KEYS x EVENTS expired",
+        ] {
+            assert_eq!(client.run(add), ok());
+        }
+        assert_eq!(client.run("DEBUG SET-ACTIVE-EXPIRE 0"), ok());
+        assert_eq!(client.run("SET x 1 PX 1"), ok());
+        assert_eq!(client.run("APPEND k x"), Reply::Int(1));
+        let slot = slot_of(&nodes, "some other key").to_string();
+        assert_eq!(client.call(&["CLUSTER", "DELSLOTS", &slot]), ok());
+        let is_down = |info: &Reply| {
+            let error = info.at("last_error").and_then(Reply::text);
+            error.is_some_and(|error| error.contains("while the cluster is down"))
+        };
+        until(&mut client, &["WASM.TRIGGER", "INFO", "waits"], is_down);
+        assert_eq!(count(&mut client, "waits", "pending"), 1, "{kind:?}");
+        assert_eq!(client.run("DEBUG SET-ACTIVE-EXPIRE 1"), ok());
+        until(&mut client, &["WASM.TRIGGER", "INFO", "expires"], is_down);
+        assert_eq!(count(&mut client, "expires", "pending"), 1, "{kind:?}");
+        assert_eq!(client.call(&["CLUSTER", "ADDSLOTS", &slot]), ok());
+        serves(&nodes);
+        let words = ["WASM.DEFINE", "put", PUT, "PERMISSIONS"];
+        let words = [
+            &words[..],
+            &[crate::engines::READ_WRITE, "REPLACE", "CLUSTER"],
+        ]
+        .concat();
+        let reply = client.call(&words);
+        assert!(reply.error().is_none(), "{reply:?}");
+        for name in ["waits", "expires"] {
+            until_count(&mut client, name, "delivered", |delivered| delivered == 1);
+        }
     }
 }
 
