@@ -174,13 +174,15 @@ fn others_are_told_apart_from_other_versions() {
 
 #[test]
 fn a_job_of_another_release_is_refused() {
-    let bytes = job();
-    let text = String::from_utf8(bytes).expect("no byte above 127 in this one");
+    let mut bytes = job();
     let version = Profile::native().engine().wasmtime.clone();
-    let other = version.replace('.', "-");
-    let changed = text.replace(&version, &other);
+    let at = bytes
+        .windows(version.len())
+        .position(|part| part == version.as_bytes())
+        .expect("the version of the engine");
+    bytes[at] = b'x';
     assert!(matches!(
-        read_request(&mut changed.as_bytes(), 8),
+        read_request(&mut bytes.as_slice(), 8),
         Err(WorkerProtocolError::Profile(_))
     ));
 }

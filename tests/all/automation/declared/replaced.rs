@@ -72,11 +72,12 @@ fn a_load_that_fails_loses_no_event() {
     assert_eq!(client.run("WASM.SCHEDULE LIST"), listed);
     loaded(&replace(&mut client, "f", NOTE, lines, READ_WRITE));
     assert_eq!(next_event(&mut client), "k|set|none||string|v|f:run");
-    // A change that succeeds removes the events of what is gone, from the disk too.
+    // A change that succeeds drops the events of what is gone as they come to their turn, from the disk too.
     loaded(&replace(&mut client, "f", FAIL, lines, READ_WRITE));
     assert_eq!(client.run("SET k w"), ok());
     while figure(&mut client, "f:run", "failures") == 0 {}
     loaded(&replace(&mut client, "f", FAIL, other, READ_WRITE));
+    while figure(&mut client, "f:run", "pending") != 0 {}
     loaded(&replace(&mut client, "f", NOTE, lines, READ_WRITE));
     assert_eq!(figure(&mut client, "f:run", "pending"), 0);
     server.signal(Signal::KILL);
