@@ -38,12 +38,19 @@ pub(crate) fn load(connection: &mut Connection<TcpStream>, module: &str, folder:
         eprintln!("skipped: FERRITE_EXAMPLES_DIR names no folder of built examples");
         return false;
     };
+    // A program in JavaScript is not built.
+    let program = built.join(module).with_extension("js");
     let wasm = built.join(module).with_extension("wasm");
     if module == "assemblyscript" && !wasm.is_file() {
         eprintln!("skipped: the functions in AssemblyScript are built only where there is npm");
         return false;
     }
-    let wasm = fs::read(&wasm).unwrap_or_else(|error| panic!("{}: {error}", wasm.display()));
+    let (command, source): (&[&[u8]], _) = if program.is_file() {
+        (&[b"WASM.DEFINE", module.as_bytes(), b"JS"], program)
+    } else {
+        (&[b"WASM.LOAD", module.as_bytes()], wasm)
+    };
+    let source = fs::read(&source).unwrap_or_else(|error| panic!("{}: {error}", source.display()));
     let beside = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../examples")
         .join(folder);
@@ -52,15 +59,8 @@ pub(crate) fn load(connection: &mut Connection<TcpStream>, module: &str, folder:
     // An example that needs more than the defaults says so.
     let limits = fs::read(beside.join("limits.json")).unwrap_or_else(|_| b"{}".to_vec());
 
-    let load = [
-        b"WASM.LOAD",
-        module.as_bytes(),
-        &wasm,
-        b"PERMISSIONS",
-        &permissions,
-        b"LIMITS",
-        &limits,
-    ];
+    let options: &[&[u8]] = &[b"PERMISSIONS", &permissions, b"LIMITS", &limits];
+    let load = [command, &[&source], options].concat();
     let loaded = connection.command(&load).expect("a reply");
     assert!(
         format!("{loaded:?}").starts_with("Bulk"),
