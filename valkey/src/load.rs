@@ -14,7 +14,7 @@ use ferrite_cache::{Cache, Digest};
 use ferrite_protocol::error_chain::ErrorChain;
 use ferrite_protocol::resp::Encoder;
 use ferrite_runtime::Runtime;
-use ferrite_runtime::commands::{COMMANDS, Right, Spec};
+use ferrite_runtime::commands::{COMMANDS, Right, Runs, Spec};
 
 use crate::api::command_call::Format;
 use crate::api::context::{Context, log};
@@ -177,7 +177,7 @@ fn start(context: Context<'_>, args: &Args) -> Result<(), Box<dyn Error>> {
 
 /// Returns a command's flags by the names of the module API.
 fn flags(spec: &Spec) -> String {
-    let flags: Vec<&str> = spec
+    let mut flags: Vec<&str> = spec
         .flags
         .iter()
         .map(|&flag| match flag {
@@ -186,6 +186,11 @@ fn flags(spec: &Spec) -> String {
             flag => flag,
         })
         .collect();
+    // Those that change something wait while clients are paused: the server aborts if anything is replicated
+    // then.
+    if spec.right == Right::Manage && !matches!(spec.runs, Runs::AtOnce) {
+        flags.push("may-replicate");
+    }
     flags.join(" ")
 }
 

@@ -6,6 +6,7 @@ mod cluster_load;
 mod data;
 mod everywhere;
 mod long_calls;
+mod paused;
 mod persistence;
 mod replicas;
 mod safety;

@@ -23,7 +23,8 @@ pub(super) fn pretend(serve: impl Fn(TcpStream) + Send + Clone + 'static) -> Soc
 }
 
 /// Something at a port that answers each request once, however its bytes arrive. `answer` gets its own port and
-/// the request's words.
+/// the request's words. After a request that it does not answer, it says nothing more on that connection, so that
+/// no later answer is taken for that one's.
 pub(super) fn answering(
     answer: impl Fn(u16, &[&[u8]]) -> Vec<u8> + Send + Clone + 'static,
 ) -> SocketAddr {
@@ -31,6 +32,7 @@ pub(super) fn answering(
         let port = stream.local_addr().expect("it is connected").port();
         let mut scanner = RequestScanner::new(RequestBounds::default());
         let (mut waiting, mut chunk) = (Vec::new(), [0; 65536]);
+        let mut answers = true;
         while let Ok(read) = stream.read(&mut chunk) {
             if read == 0 {
                 break;
@@ -40,7 +42,8 @@ pub(super) fn answering(
                 let words: Vec<&[u8]> = scanner.arguments(&waiting).collect();
                 let reply = answer(port, &words);
                 waiting.drain(..consumed);
-                if stream.write_all(&reply).is_err() {
+                answers &= !reply.is_empty();
+                if answers && stream.write_all(&reply).is_err() {
                     return;
                 }
             }

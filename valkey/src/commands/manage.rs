@@ -7,6 +7,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ferrite_protocol::resp::{Encoder, Protocol};
 use ferrite_runtime::automation::declared::AutomationRights;
@@ -25,6 +26,9 @@ use crate::transaction::current_call::{CurrentCall, LockedContext, enter};
 
 /// The last argument of a command that changes every node of a cluster.
 const CLUSTER: &[u8] = b"CLUSTER";
+
+/// Time between two looks if something may be replicated again.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Runs a command that blocks, replicates what it changed, and returns the reply.
 pub(crate) fn run(
@@ -46,6 +50,8 @@ pub(crate) fn run(
         slices.pop();
     }
     let name = slices.get(1).copied().filter(|_| manages);
+    let is_primary = |context: Context<'_>| context.flags() & ffi::CTX_PRIMARY != 0;
+    let was_primary = locked.with_lock(is_primary);
     if let Some(refusal) = name.and_then(|name| refused(name, everywhere, locked)) {
         reply.error(refusal);
         return reply.take();
@@ -66,19 +72,41 @@ pub(crate) fn run(
             crate::api::trap_handlers::note_ours();
             let done = !reply.bytes().starts_with(b"-");
             if let Some(name) = name.filter(|_| done) {
-                locked.with_lock(|context| {
-                    if everywhere {
-                        entry::stamp(name, cluster_nodes::node_id(context));
-                    }
-                    let entry = propagate::replicate(module, context, name);
-                    if everywhere {
-                        cluster_bus::send(context, None, &entry);
-                    }
-                });
+                while !locked.with_lock(|context| tell_others(module, context, name, everywhere)) {
+                    std::thread::sleep(PAUSE);
+                }
+                if was_primary && !locked.with_lock(is_primary) {
+                    reply.clear();
+                    reply.error(
+                        "STORE this server has become a replica meanwhile; send the command to its primary",
+                    );
+                }
             }
         }
     }
     reply.take()
+}
+
+/// Sends a changed function to replicas and, if it is the whole cluster's, to the other nodes. Returns false if
+/// nothing may be replicated now, because a replica takes over or clients are paused: the server would abort.
+/// Clients that write wait for the end of that as well.
+fn tell_others(
+    module: &'static Module,
+    context: Context<'_>,
+    name: &[u8],
+    everywhere: bool,
+) -> bool {
+    if context.is_paused() {
+        return false;
+    }
+    if everywhere {
+        entry::stamp(name, cluster_nodes::node_id(context));
+    }
+    let entry = propagate::replicate(module, context, name);
+    if everywhere {
+        cluster_bus::send(context, None, &entry);
+    }
+    true
 }
 
 /// Returns what the caller may add that a module declares: what the commands for it are allowed to do.

@@ -73,8 +73,9 @@ fn send_bytes(context: Context<'_>, to: Option<&[u8]>, kind: u8, bytes: &[u8]) {
 
 fn received(context: Context<'_>, sender: &[u8], kind: u8, payload: &[u8]) {
     let Some(module) = module() else { return };
-    // Replicas get entries from their primaries.
-    if context.flags() & ffi::CTX_PRIMARY == 0 {
+    // Replicas get entries from their primaries. While a replica takes over, nothing may be replicated: the
+    // server would abort. What is left out then comes again with a later comparison.
+    if context.flags() & ffi::CTX_PRIMARY == 0 || context.is_paused() {
         return;
     }
     match kind {
