@@ -213,11 +213,11 @@ impl<K: Keyspace> ScheduledRun<K> {
                 Err(CommitError::Conflict) => continue,
                 Err(CommitError::Store(error)) => error.to_string(),
             };
-            // Nothing took effect, and nothing can be kept; it goes on with the next due time.
+            // Nothing took effect, and nothing can be kept; it goes on with the next due time, or tries again.
             let _counted = joined.count(tries);
             log(schedule, &error);
             let mut failed = schedule.clone();
-            failed.note_run(at, now_millis(), Some(&format!("STORE {error}")));
+            failed.note_lost_run(at, now_millis(), &format!("STORE {error}"));
             let _: Result<(), ()> = due.settle(&failed, |_| Ok(()));
             return None;
         }

@@ -13,6 +13,9 @@ pub(crate) const PREFIX: &[u8] = b"schedule/";
 /// Longest text of an outcome, in bytes.
 const OUTCOME_BYTES_MAX: usize = 512;
 
+/// Time until a run that was lost is tried again, if no other one is due.
+const AGAIN_MILLIS: i64 = 1_000;
+
 /// A schedule with what became of its last run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -118,6 +121,13 @@ impl Schedule {
         self.next = self.due_after(planned, now);
     }
 
+    /// Notes a run of which nothing took effect, and nothing can be kept. One that would not come again is due
+    /// again soon.
+    pub(crate) fn note_lost_run(&mut self, at: i64, now: i64, error: &str) {
+        self.note_run(at, now, Some(error));
+        self.next = self.next.or(Some(now + AGAIN_MILLIS));
+    }
+
     /// Returns the due time that follows `planned`, which may lie before `now` if missed times count.
     pub(crate) fn due_after(&self, planned: i64, now: i64) -> Option<i64> {
         let next = self.when.next_after(planned, self.added)?;
@@ -185,6 +195,18 @@ mod tests {
         assert_eq!(Schedule::parse(&one.to_bytes()).expect("its own form"), one);
         assert_eq!((one.runs, one.errors, one.next), (1, 1, Some(200)));
         assert!(Schedule::parse(b"{}").is_err());
+    }
+
+    #[test]
+    fn a_run_that_was_lost_comes_again() {
+        let mut at = schedule(When::At(100), Missed::Skip, 100);
+        at.note_lost_run(100, 101, "STORE full");
+        assert_eq!((at.runs, at.errors, at.next), (1, 1, Some(1_101)));
+        at.note_run(1_101, 1_102, None);
+        assert_eq!((at.runs, at.errors, at.next), (2, 1, None));
+        let mut every = schedule(When::Every(100), Missed::Skip, 100);
+        every.note_lost_run(100, 101, "STORE full");
+        assert_eq!(every.next, Some(200));
     }
 
     #[test]
