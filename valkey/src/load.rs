@@ -22,7 +22,7 @@ use crate::api::ffi::{self, CommandFn, Ctx, Event, RmString, api};
 use crate::api::panic_guard::{guard, log_panics};
 use crate::api::string::Args;
 use crate::api::{log, trap_handlers};
-use crate::automation::clock;
+use crate::automation::{clock, duty};
 use crate::cluster_call;
 use crate::commands::{dispatch, manage};
 use crate::execution::runner::IdleRun;
@@ -154,6 +154,9 @@ fn start(context: Context<'_>, args: &Args) -> Result<(), Box<dyn Error>> {
     subscribe(context, ffi::EVENT_LOADING, rdb::loading)?;
     if !listen::start(context) {
         return Err("the server does not tell what happens to keys".into());
+    }
+    if let Some(module) = module::module() {
+        duty::begin(module, context);
     }
     clock::start(context);
     for (index, spec) in COMMANDS.iter().enumerate() {

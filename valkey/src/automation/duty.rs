@@ -35,6 +35,15 @@ struct Duty {
 
 static DUTY: LockedCell<Option<Box<Duty>>> = LockedCell::new(None);
 
+/// Lets a node of a cluster run no schedule before it has asked which are its own.
+pub(crate) fn begin(module: &Module, context: Context<'_>) {
+    if context.flags() & ffi::CTX_CLUSTER != 0 {
+        module
+            .runtime
+            .run_schedules_here(GRACE_MILLIS, &mut |_| false);
+    }
+}
+
 /// Does what is due ten times a second, on the main thread.
 pub(crate) fn turn(module: &'static Module, context: Context<'_>) {
     let mut duty = DUTY.take(context).unwrap_or_default();
@@ -83,8 +92,9 @@ impl Duty {
                 capture::take_in(context, Queue::Outbox, self.part);
             }
         }
-        deliver::start(module);
         if !calls {
+            // There are no schedules.
+            deliver::start(module);
             return;
         }
         self.turn = self.turn.wrapping_add(1);
@@ -95,5 +105,7 @@ impl Duty {
                 !in_cluster || cluster_nodes::is_own(context, key)
             });
         }
+        // Only now, so that no schedule runs that is another's.
+        deliver::start(module);
     }
 }

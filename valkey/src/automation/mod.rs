@@ -2,4 +2,4 @@
 
 pub(crate) mod clock;
 mod deliver;
-mod duty;
+pub(crate) mod duty;
