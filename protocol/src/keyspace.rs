@@ -114,6 +114,12 @@ pub trait Keyspace: Clone + Send + Sync + 'static {
     fn asks_before_commits(&self) -> bool {
         false
     }
+
+    /// Returns true if records of triggers and schedules come here from other servers, so that an event can be
+    /// here before its trigger. By default they do not.
+    fn definitions_may_lag(&self) -> bool {
+        false
+    }
 }
 
 /// One call's consistent view of the data, together with its own writes.

@@ -16,6 +16,7 @@ use ferrite_protocol::resp::{Encoder, Protocol};
 use super::Runtime;
 use super::guard::Refusal;
 use super::outbox::RuntimeSink;
+use crate::automation::clock::now_millis;
 use crate::automation::figures::{AutomationFigures, ScheduleFigures};
 use crate::automation::reply::error_of;
 use crate::automation::trigger::definition::{self, Phase, Trigger};
@@ -32,7 +33,7 @@ use crate::scheduling::wait::with_deadline;
 /// Longest wait while nothing can be delivered.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
-/// Pause of an event that cannot be read or removed at present.
+/// Pause of an event that cannot be read or removed at present, or whose trigger is not known yet.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Records that are read at once.
@@ -376,7 +377,16 @@ impl<K: Keyspace> Delivery<K> {
                 return None;
             }
         };
-        let wanted = trigger.zip(QueuedEvent::parse(&value));
+        let event = QueuedEvent::parse(&value);
+        if trigger.is_none()
+            && let Some(event) = &event
+            && event.may_precede_its_trigger(now_millis())
+            && runtime.keyspace().definitions_may_lag()
+        {
+            turn.pause(PAUSE);
+            return None;
+        }
+        let wanted = trigger.zip(event);
         let wanted = wanted.filter(|(trigger, event)| trigger.still_wants(event));
         let Some((trigger, event)) = wanted else {
             // Its trigger is gone, or wants other events now, which its function may be allowed to see.

@@ -29,6 +29,7 @@ use ferrite_protocol::record::Record;
 use ferrite_protocol::resp::Encoder;
 
 use crate::api::command_call::RunError;
+use crate::api::ffi;
 use crate::records::{self, capture};
 use crate::transaction::call::{Call, outside_of_call};
 use crate::transaction::typed_ops::CallView;
@@ -136,6 +137,13 @@ impl Keyspace for ServerKeyspace {
 
     fn send_events(&self, send: bool) {
         capture::send(send);
+    }
+
+    fn definitions_may_lag(&self) -> bool {
+        current_call::with(|current| {
+            current.with_context(|context| context.flags() & ffi::CTX_CLUSTER != 0)
+        })
+        .unwrap_or(false)
     }
 }
 

@@ -19,6 +19,10 @@ pub(crate) const DEAD_PREFIX: &[u8] = record::DEAD_EVENT;
 /// Most bytes of a value that a function gets; of a larger one it gets the type alone.
 pub(crate) const VALUE_BYTES_MAX: usize = 64 << 10;
 
+/// Age from which on the trigger of an event, if there is one, is known on every server: definitions travel for
+/// about two seconds.
+const YOUNG_MILLIS: u64 = 10_000;
+
 const VERSION: u8 = 1;
 
 /// The value of a key.
@@ -91,6 +95,11 @@ pub(crate) fn number_of(prefix: &[u8], name: &[u8]) -> Option<u64> {
 }
 
 impl QueuedEvent {
+    /// Returns true if it is so young that its trigger may still be on its way here from another server.
+    pub(crate) fn may_precede_its_trigger(&self, now: i64) -> bool {
+        self.at.abs_diff(now) < YOUNG_MILLIS
+    }
+
     /// Returns the content of its record.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let Self {
@@ -239,6 +248,9 @@ mod tests {
             error: "TRAP".into(),
         };
         let bytes = event.to_bytes();
+        for (now, is_young) in [(-5, true), (9_994, true), (9_995, false), (i64::MIN, false)] {
+            assert_eq!(event.may_precede_its_trigger(now), is_young, "{now}");
+        }
         assert_eq!(QueuedEvent::parse(&bytes), Some(event));
         assert_eq!(lane_of(&bytes), Some((&b"t"[..], 7, &[0, 255][..])));
         for len in 0..bytes.len() {
