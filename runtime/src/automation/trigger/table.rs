@@ -205,16 +205,13 @@ impl Triggers {
     ) -> Result<R, CallError> {
         let _changing = self.changing.lock();
         self.existing(name)?;
-        let before = self.active.load_full();
-        let mut active = Vec::clone(&before);
+        // Until this has succeeded the trigger is there, and takes events. What is added behind is removed as
+        // it is delivered.
+        let forgotten = forget()?;
+        let mut active = Vec::clone(&self.active.load());
         active.retain(|one| one.trigger.name.as_bytes() != name);
-        // Before its events are removed, so that none is added behind.
         self.set(Arc::new(active));
-        let forgotten = forget();
-        if forgotten.is_err() {
-            self.set(before);
-        }
-        forgotten
+        Ok(forgotten)
     }
 
     /// Takes in a trigger as another server has it, in the place of one of the same name.
@@ -489,5 +486,55 @@ impl Figures {
     /// Notes an error that kept an event from being tried.
     pub(crate) fn note_error(&self, error: &str) {
         *self.last_error.lock() = Some(error.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ferrite_protocol::events::{EventSink, KeyspaceEvent};
+
+    use super::Triggers;
+    use crate::automation::bytes::Bytes;
+    use crate::automation::trigger::definition::{Phase, Trigger};
+    use crate::error::CallError;
+    use crate::registry::record::FunctionName;
+
+    fn recorded(triggers: &Triggers) -> usize {
+        let event = KeyspaceEvent {
+            database: 0,
+            key: b"k",
+            name: "set",
+            depth: 0,
+            partition: 0,
+            old: None,
+            new: None,
+        };
+        let mut records = Vec::new();
+        triggers.record(&event, &mut records);
+        records.len()
+    }
+
+    #[test]
+    fn a_removal_that_fails_loses_no_event_that_comes_meanwhile() {
+        let triggers = Triggers::default();
+        let trigger = Trigger {
+            name: FunctionName::parse(b"t").expect("a name"),
+            function: Bytes(b"f".as_slice().into()),
+            keys: vec![Bytes(b"k".as_slice().into())],
+            events: vec!["set".into()],
+            phase: Phase::After,
+            database: 0,
+            added: 0,
+            declared: false,
+        };
+        triggers.add(trigger, |_| Ok(())).expect("added");
+        let failed: Result<(), CallError> = triggers.remove(b"t", || {
+            assert_eq!(recorded(&triggers), 1);
+            Err(CallError::invalid("it cannot be kept"))
+        });
+        assert!(failed.is_err());
+        assert_eq!(recorded(&triggers), 1);
+        assert!(triggers.remove(b"t", || Ok(())).is_ok());
+        assert_eq!(recorded(&triggers), 0);
     }
 }
