@@ -385,7 +385,8 @@ impl<K: Keyspace> DueRequest<K> {
                 turn.finish();
                 Some(receipt)
             }
-            Err(_) => {
+            Err(error) => {
+                counters.note_error(&error.to_string());
                 turn.pause(DATA_PAUSE);
                 None
             }

@@ -152,7 +152,7 @@ impl EventQueue {
             state.ready.push_back(lane);
         }
         while let Some(lane) = state.ready.pop_front() {
-            // A trigger that was removed leaves lanes here that are gone.
+            // A lane that is gone, or runs, may still be here.
             let Some(entry) = state.lanes.get_mut(&lane) else {
                 continue;
             };
@@ -215,6 +215,7 @@ impl EventQueue {
             }
             !entry.events.is_empty()
         });
+        state.forget_gone_lanes();
     }
 }
 
@@ -243,9 +244,7 @@ impl EventQueue {
             }
             !entry.events.is_empty()
         });
-        let lanes = &state.lanes;
-        state.ready.retain(|lane| lanes.contains_key(lane));
-        state.paused.retain(|(_, lane)| lanes.contains_key(lane));
+        state.forget_gone_lanes();
     }
 
     /// Forgets all events. A delivery that has begun ends undisturbed.
@@ -262,6 +261,13 @@ impl EventQueue {
 }
 
 impl State {
+    /// Takes lanes that are gone out of those that are ready or pause.
+    fn forget_gone_lanes(&mut self) {
+        let lanes = &self.lanes;
+        self.ready.retain(|lane| lanes.contains_key(lane));
+        self.paused.retain(|(_, lane)| lanes.contains_key(lane));
+    }
+
     fn wake(&mut self) {
         if let Some(waker) = self.waiting.take() {
             waker.wake();
@@ -501,5 +507,19 @@ mod tests {
         late.finish();
         assert_eq!(queue.usage(), super::Usage::default());
         assert!(next(&queue, now).is_none());
+    }
+
+    #[test]
+    fn a_removed_trigger_leaves_no_pause() {
+        let queue = Arc::new(EventQueue::default());
+        for (key, number) in [("a", 1), ("b", 2)] {
+            queue.push(lane(key), number, 1);
+        }
+        let now = Moment::now();
+        next(&queue, now).expect("a").retry();
+        assert!(queue.next_moment().is_some());
+        queue.remove_events(b"t", &[1, 2]);
+        assert_eq!(queue.next_moment(), None);
+        assert!(matches!(queue.next(now, Waker::noop()), Next::Never));
     }
 }
