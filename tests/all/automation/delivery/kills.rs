@@ -1,8 +1,10 @@
 //! `kill -9` at any moment, while events are caused and delivered. `FERRITE_KILLS` sets how many times.
 
 use std::fs;
+use std::time::Duration;
 
-use ferrite_tests::{Client, Server, encode};
+use ferrite_tests::{Client, encode};
+use rustix::process::Signal;
 
 use super::super::durable;
 use super::{check_notes, note_appends};
@@ -38,19 +40,19 @@ fn whatever_the_moment_each_event_takes_effect_once() {
     assert!(server.stop().success());
     let (mut next, mut answered) = (0, 0);
     for kill in 0..kills {
-        // The moment of the n-th kill is the same in every run.
-        let delay = fastrand::Rng::with_seed(kill).u32(20..250);
-        let started = Server::builder()
-            .dir(dir.path())
-            .arguments(&["--store-durability", "always"])
-            .shell(&format!("(sleep 0.{delay:03}; kill -KILL $$) & true"))
-            .try_start();
-        if let Ok(server) = started
-            && let Ok(mut client) = Client::try_connect(server.address())
-        {
+        // The time from the first answer to the n-th kill is the same in every run.
+        let delay = fastrand::Rng::with_seed(kill).u64(0..230);
+        let server = durable(dir.path());
+        let mut client = server.client();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(delay));
+                server.signal(Signal::KILL);
+            });
             answered += append(&mut client, &mut next);
-        }
+        });
     }
+    assert!(answered > 0, "no append was answered before a kill");
     let server = durable(dir.path());
     let counted = check_notes(&mut server.client());
     println!("{kills} kills: {answered} appends were answered, {counted:?}");

@@ -1,11 +1,11 @@
 //! Triggers and schedules in a cluster: each event and each run on the node that has the key.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use ferrite_tests::{Client, Engine, EngineKind, Reply};
+use ferrite_tests::{Engine, EngineKind, Reply};
 
 use super::super::{FAIL, ok};
-use super::{PUT, count, until_count};
+use super::{PUT, count, keeps_one, until_delivered};
 use crate::engines::cluster::{
     MovingSlot, PRIMARIES, cluster, cluster_of_primaries, define_everywhere, first_owner, has,
     routed, serves, slot_of,
@@ -13,25 +13,35 @@ use crate::engines::cluster::{
 use crate::engines::until;
 use crate::guests::COUNT;
 
+/// Longest wait for a node to answer as wanted.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Sends a command to the node that accepts it.
 fn run(nodes: &[Engine], words: &[&str]) -> Reply {
-    loop {
-        if let Some(reply) = routed(nodes, words) {
-            return reply;
-        }
-    }
+    run_until(nodes, words, |_| true)
 }
 
-fn listed(client: &mut Client, kind: &str) -> usize {
-    let reply = client.call(&[kind, "LIST"]);
-    reply.elements().map_or(0, <[_]>::len)
+/// Sends a command to the node that accepts it until the reply is as wanted.
+fn run_until(nodes: &[Engine], words: &[&str], wanted: impl Fn(&Reply) -> bool) -> Reply {
+    let started = Instant::now();
+    loop {
+        let reply = routed(nodes, words);
+        match reply {
+            Some(reply) if wanted(&reply) => return reply,
+            _ => assert!(
+                started.elapsed() < PATIENCE,
+                "{words:?} is still answered with {reply:?}"
+            ),
+        }
+    }
 }
 
 /// Waits until every node knows of so many triggers or schedules.
 fn known(nodes: &[Engine], kind: &str, count: usize) {
     for node in nodes {
-        let mut client = node.client();
-        while listed(&mut client, kind) != count {}
+        until(&mut node.client(), &[kind, "LIST"], |list| {
+            list.elements().map_or(0, <[_]>::len) == count
+        });
     }
 }
 
@@ -52,7 +62,9 @@ fn every_node_delivers_the_events_of_its_keys() {
             assert_eq!(run(&nodes, &["APPEND", key, "x"]), Reply::Int(1));
         }
         for key in &keys {
-            while run(&nodes, &["GET", key]).text() != Some("append") {}
+            run_until(&nodes, &["GET", key], |value| {
+                value.text() == Some("append")
+            });
         }
         // Replicas delivered nothing.
         for replica in &nodes[PRIMARIES..] {
@@ -60,10 +72,7 @@ fn every_node_delivers_the_events_of_its_keys() {
             assert_eq!(info.at("delivered"), Some(&Reply::Int(0)), "{kind:?}");
         }
         assert_eq!(nodes[1].client().run("WASM.TRIGGER DEL t"), ok());
-        for node in &nodes {
-            let mut client = node.client();
-            while listed(&mut client, "WASM.TRIGGER") != 0 {}
-        }
+        known(&nodes, "WASM.TRIGGER", 0);
     }
 }
 
@@ -105,9 +114,7 @@ fn events_that_wait_move_with_their_slot() {
             ok()
         );
         assert_eq!(count(&mut owner, "moved", "occurred"), 1, "{kind:?}");
-        until(&mut owner, &["WASM.TRIGGER", "INFO", "t"], |info| {
-            info.at("pending").and_then(Reply::int) == Some(1)
-        });
+        until(&mut owner, &["WASM.TRIGGER", "INFO", "t"], keeps_one);
         let words = [
             "WASM.DEFINE",
             "put",
@@ -117,9 +124,8 @@ fn events_that_wait_move_with_their_slot() {
         ];
         let reply = owner.call(&[&words[..], &["REPLACE", "CLUSTER"]].concat());
         assert!(reply.error().is_none(), "{reply:?}");
-        until(&mut owner, &["GET", "k"], |value| {
-            value.text() == Some("append")
-        });
+        until_delivered(&mut owner, "t");
+        assert_eq!(owner.run("GET k").text(), Some("append"), "{kind:?}");
     }
 }
 
@@ -161,7 +167,7 @@ fn no_event_is_lost_while_the_cluster_is_down() {
         let reply = client.call(&words);
         assert!(reply.error().is_none(), "{reply:?}");
         for name in ["waits", "expires"] {
-            until_count(&mut client, name, "delivered", |delivered| delivered == 1);
+            until_delivered(&mut client, name);
         }
     }
 }
@@ -176,7 +182,7 @@ fn a_schedule_runs_once_for_the_cluster() {
             has(node, &["count"]);
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let soon = now.expect("a time").as_millis() + 500;
+        let soon = now.expect("a time").as_millis() + 3_000;
         let add = format!("WASM.SCHEDULE ADD one count AT {soon} MISSED once KEYS n");
         assert_eq!(first.run(&add), ok());
         // Every node hears of the run.
@@ -190,15 +196,11 @@ fn a_schedule_runs_once_for_the_cluster() {
         assert_eq!(first.run("WASM.SCHEDULE DEL one"), ok());
         let add = "WASM.SCHEDULE ADD often count EVERY 20ms KEYS m";
         assert_eq!(nodes[1].client().run(add), ok());
-        while run(&nodes, &["GET", "m"])
-            .text()
-            .and_then(|n| n.parse().ok())
-            < Some(5)
-        {}
+        run_until(&nodes, &["GET", "m"], |value| {
+            let runs = value.text().and_then(|runs| runs.parse().ok());
+            runs >= Some(5)
+        });
         assert_eq!(nodes[2].client().run("WASM.SCHEDULE DEL often"), ok());
-        for node in &nodes {
-            let mut client = node.client();
-            while listed(&mut client, "WASM.SCHEDULE") != 0 {}
-        }
+        known(&nodes, "WASM.SCHEDULE", 0);
     }
 }

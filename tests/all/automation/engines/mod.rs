@@ -12,6 +12,7 @@ use std::path::Path;
 use ferrite_tests::{Client, Engine, EngineKind, Reply};
 
 use super::{READ_WRITE, next_note, ok};
+use crate::engines::until;
 
 /// Writes its first argument to its first key.
 const PUT: &str = r#"(module
@@ -55,9 +56,25 @@ fn count(client: &mut Client, name: &str, field: &str) -> i64 {
 
 /// Waits until a figure of a trigger is as wanted.
 fn until_count(client: &mut Client, name: &str, field: &str, wanted: impl Fn(i64) -> bool) {
-    while !wanted(count(client, name, field)) {
-        std::thread::yield_now();
-    }
+    until(client, &["WASM.TRIGGER", "INFO", name], |info| {
+        info.at(field).and_then(Reply::int).is_some_and(&wanted)
+    });
+}
+
+/// Waits until an event was delivered that is tried again or, on a slow machine, was given up before its function
+/// was mended.
+fn until_delivered(client: &mut Client, name: &str) {
+    until(client, &["WASM.TRIGGER", "RETRY", name], |retried| {
+        retried.error().is_none()
+    });
+    until_count(client, name, "delivered", |delivered| delivered == 1);
+}
+
+/// Returns true if one event waits or, on a slow machine, was given up.
+fn keeps_one(info: &Reply) -> bool {
+    let dead = info.at("dead").and_then(Reply::elements).map(<[_]>::len);
+    let pending = info.at("pending").and_then(Reply::int);
+    matches!((pending, dead), (Some(1), Some(0)) | (Some(0), Some(1)))
 }
 
 /// Returns the old value that a server tells of a key that is gone: its type and the value.
