@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-/// Bytes that each key counts besides its name and value.
-const ENTRY_COST: u64 = 128;
+/// Bytes that each key counts besides its names and value.
+const ENTRY_COST: u64 = 320;
 
 /// A single value may have this part of the bound.
 const VALUE_PART: u64 = 8;
@@ -45,7 +45,8 @@ struct Entry<V> {
 /// The right to keep the values of awaited keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ticket {
-    first: u64,
+    /// Number of the last entry when the values were awaited. A key that was removed since and is awaited again has
+    /// a higher number.
     last: u64,
 }
 
@@ -71,26 +72,26 @@ impl<V> ValueCache<V> {
         entry.value.clone()
     }
 
-    /// Awaits the values of these keys, in place of what is kept of them.
+    /// Awaits the values of these keys, in place of what is kept of them. The first value that is filled in counts,
+    /// if several await the same key at once.
     pub(crate) fn await_values<'k>(
         &self,
         space: u64,
         keys: impl Iterator<Item = &'k [u8]>,
     ) -> Ticket {
         let mut kept = self.kept.lock();
-        let first = kept.last + 1;
         for key in keys {
-            kept.put(space, key.into(), None, ENTRY_COST + key.len() as u64);
+            let entry = kept.spaces.get(&space).and_then(|space| space.get(key));
+            if entry.is_none_or(|entry| entry.value.is_some()) {
+                kept.put(space, key.into(), None, cost(key));
+            }
         }
         kept.shrink(self.bytes_max);
-        Ticket {
-            first,
-            last: kept.last,
-        }
+        Ticket { last: kept.last }
     }
 
-    /// Keeps a value of `bytes` that was awaited with this ticket; returns false if the key was removed since or
-    /// awaited again, or the value is too large.
+    /// Keeps a value of `bytes` that was awaited with this ticket; returns false if the key was removed since,
+    /// another value is kept already, or the value is too large.
     pub(crate) fn fill(
         &self,
         space: u64,
@@ -99,7 +100,7 @@ impl<V> ValueCache<V> {
         value: Arc<V>,
         bytes: u64,
     ) -> bool {
-        let bytes = ENTRY_COST + key.len() as u64 + bytes;
+        let bytes = cost(key) + bytes;
         let mut kept = self.kept.lock();
         let entry = kept.spaces.get(&space).and_then(|space| space.get(key));
         if !entry.is_some_and(|entry| ticket.covers(entry)) {
@@ -127,6 +128,8 @@ impl<V> ValueCache<V> {
         kept.entries -= entries.len();
         kept.bytes -= entries.values().map(|entry| entry.bytes).sum::<u64>();
         kept.tidy();
+        // The values are freed without the lock.
+        drop(kept);
         entries
             .values()
             .filter(|entry| entry.value.is_some())
@@ -139,9 +142,14 @@ impl<V> ValueCache<V> {
     }
 }
 
+/// Returns the bytes of a key without its value, which has the key once more.
+fn cost(key: &[u8]) -> u64 {
+    ENTRY_COST + 2 * key.len() as u64
+}
+
 impl Ticket {
     fn covers<V>(self, entry: &Entry<V>) -> bool {
-        entry.value.is_none() && (self.first..=self.last).contains(&entry.number)
+        entry.value.is_none() && entry.number <= self.last
     }
 }
 
@@ -230,16 +238,45 @@ mod tests {
         assert!(!fill(ticket, "changed"));
         assert!(!has(&cache, 1, "changed"));
         // The later of two questions was asked after the change.
-        let (early, late) = (awaited("twice"), awaited("twice"));
+        let early = awaited("twice");
+        assert!(!cache.remove(1, b"twice"));
+        let late = awaited("twice");
         assert!(!fill(early, "twice"));
         assert!(!has(&cache, 1, "twice"));
         assert!(fill(late, "twice"));
         assert!(has(&cache, 1, "twice"));
+        // A value that is there is not taken for one that was awaited together with it.
+        assert!(!fill(late, "twice"));
         let ticket = awaited("all");
         assert_eq!(cache.clear(1), 1);
         assert!(!fill(ticket, "all"));
         assert!(!has(&cache, 1, "all") && !has(&cache, 1, "twice"));
         assert_eq!(cache.bytes(), 0);
+    }
+
+    #[test]
+    fn of_several_that_wait_at_once_the_first_fills() {
+        let cache = ValueCache::new(1 << 20);
+        let awaited = || cache.await_values(1, std::iter::once(&b"key"[..]));
+        let fill = |ticket, value| cache.fill(1, ticket, b"key", Arc::new(value), 1);
+        let value = || cache.get(1, b"key").as_deref().copied();
+        let (first, second) = (awaited(), awaited());
+        assert!(fill(first, 1));
+        assert!(!fill(second, 2));
+        assert_eq!(value(), Some(1));
+        // It is read again, in place of what is kept.
+        let again = awaited();
+        assert_eq!(value(), None);
+        assert!(!fill(second, 2));
+        assert!(fill(again, 3));
+        assert_eq!(value(), Some(3));
+        // A change overtakes all that wait.
+        let (first, second) = (awaited(), awaited());
+        assert!(!cache.remove(1, b"key"));
+        let after = awaited();
+        assert!(!fill(first, 4) && !fill(second, 5));
+        assert!(fill(after, 6));
+        assert_eq!(value(), Some(6));
     }
 
     #[test]

@@ -246,7 +246,7 @@ fn what_is_forbidden_or_wrong_is_an_error_code() {
             "FAILED ErrorCode::HttpResponseBodySize(None)",
         ),
         (
-            &[get, http, here, "/silent", "", "50"],
+            &[get, http, here, "/silent", "", "1000"],
             "FAILED ErrorCode::HttpResponseTimeout",
         ),
     ] {

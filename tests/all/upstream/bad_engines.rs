@@ -166,6 +166,20 @@ fn an_engine_that_does_not_answer_ends_the_call_in_time() {
 }
 
 #[test]
+fn the_connection_of_kept_values_opens_within_the_time_of_the_call() {
+    let address = answering(|_, words| match words[0] {
+        b"HELLO" => Vec::new(),
+        _ => b"+PONG\r\n".to_vec(),
+    });
+    let server = before_address(address, &["--upstream-max-kept", "1MB"]);
+    let mut client = server.client();
+    define(&mut client, "count", COUNT);
+    let reply = client.run("WASM.CALL count TIMEOUT 50 KEYS k");
+    let error = reply.error().unwrap_or_default();
+    assert!(error.starts_with("TIMEOUT"), "{reply:?}");
+}
+
+#[test]
 fn what_the_engine_refuses_is_refused_as_a_whole() {
     on_each(|kind| {
         let engine = engine(kind);

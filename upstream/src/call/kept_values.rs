@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ferrite_store::Words;
 use parking_lot::Mutex;
@@ -24,6 +24,19 @@ use crate::value_cache::{Ticket, ValueCache};
 /// Time before its deadline from which on a key is read anew, in milliseconds: the engine's clock is known only to
 /// about a round trip.
 const DEADLINE_MARGIN: i64 = 1000;
+
+/// Time after which the engine's clock is read anew: it may have been set, or run at another speed.
+const CLOCK_AGE_MAX: Duration = Duration::from_secs(60);
+
+/// Beginnings of the errors with which an engine refuses to tell of changes for good. After any other, such as
+/// `ERR max number of clients reached`, a later call tries again.
+const LASTING_ERRORS: [&str; 5] = [
+    "NOPROTO",
+    "NOPERM",
+    "ERR unknown command",
+    "ERR unknown subcommand",
+    "ERR Unknown subcommand",
+];
 
 /// First byte of a dump from which on the value may be a hash whose fields have deadlines, or a type of other
 /// engines.
@@ -49,9 +62,12 @@ pub(super) struct Space {
     values: Arc<ValueCache<Fetched>>,
     metrics: Arc<Metrics>,
     pub(super) line: Arc<Line>,
-    /// The engine's time as it was read last, and when that was.
-    clock: Mutex<Option<(i64, Instant)>>,
+    clock: Mutex<Clock>,
 }
+
+/// The engine's time as it was read, and when that was.
+#[derive(Debug, Default)]
+struct Clock(Option<(i64, Instant)>);
 
 impl Drop for Space {
     fn drop(&mut self) {
@@ -93,10 +109,7 @@ impl KeptValues {
         let space = self.get_or_add(pool, metrics, account, database)?;
         match space.line.make_open().await {
             Err(UpstreamError::Refused(text)) => {
-                let lasts = ["NOPROTO", "NOPERM", "ERR"];
-                if lasts.iter().any(|code| text.starts_with(code))
-                    && self.untold.lock().insert(account.clone())
-                {
+                if is_lasting(&text) && self.untold.lock().insert(account.clone()) {
                     tracing::info!(?account, error = %text, "the engine does not tell of changes; nothing is kept for other calls");
                 }
                 None
@@ -136,11 +149,16 @@ impl KeptValues {
             values: Arc::clone(&self.values),
             metrics: Arc::clone(metrics),
             line: Arc::new(pool.line_with_changes(account, database, on_change)?),
-            clock: Mutex::new(None),
+            clock: Mutex::default(),
         });
         spaces.push(Arc::clone(&space));
         Some(space)
     }
+}
+
+/// Returns true if an engine that refuses with this error will never tell of changes.
+fn is_lasting(error: &str) -> bool {
+    LASTING_ERRORS.iter().any(|start| error.starts_with(start))
 }
 
 /// Returns what removes the values of a space that have changed.
@@ -161,7 +179,8 @@ fn on_change(space: u64, values: &Arc<ValueCache<Fetched>>, metrics: &Arc<Metric
 impl Space {
     /// Returns all that is wanted, if all of it is kept.
     pub(super) fn look_up(&self, wanted: &Wanted, bounds: &Bounds) -> Option<Snapshot> {
-        let now = self.now().filter(|_| self.line.is_open());
+        let now = self.clock.lock().at(Instant::now());
+        let now = now.filter(|_| self.line.is_open());
         let mut keys = Vec::with_capacity(wanted.keys().len());
         let mut missed = 0;
         for (key, wanted) in wanted.keys() {
@@ -189,7 +208,7 @@ impl Space {
     /// Keeps what was fetched.
     pub(super) fn keep(&self, ticket: Ticket, fetched: &Snapshot) {
         if let Some(now) = fetched.now {
-            *self.clock.lock() = Some((now, Instant::now()));
+            self.clock.lock().set(now, Instant::now());
         }
         for fetched in &fetched.keys {
             let _ = self.keep_one(ticket, fetched);
@@ -230,6 +249,7 @@ impl Space {
             commands,
             ticket,
             written,
+            kept: Vec::new(),
         }
     }
 
@@ -238,15 +258,28 @@ impl Space {
             self.values.remove(self.number, &words[1]);
         }
     }
+}
 
-    fn now(&self) -> Option<i64> {
-        let (then, at) = (*self.clock.lock())?;
-        let passed = i64::try_from(at.elapsed().as_millis()).ok()?;
-        Some(then + passed)
+impl Clock {
+    /// Returns the engine's time at `instant`, in milliseconds; `None` if it was read too long ago.
+    fn at(&self, instant: Instant) -> Option<i64> {
+        let (time, read) = self.0?;
+        let passed = instant.saturating_duration_since(read);
+        let millis = i64::try_from(passed.as_millis()).ok()?;
+        (passed <= CLOCK_AGE_MAX).then_some(time + millis)
+    }
+
+    /// Takes up the engine's time, unless it is already known to be later: a reply that came late shows an
+    /// earlier time.
+    fn set(&mut self, time: i64, instant: Instant) {
+        if self.at(instant).is_none_or(|known| known < time) {
+            self.0 = Some((time, instant));
+        }
     }
 }
 
-/// A commit that is under way.
+/// A commit that is under way. Until it ends, or if it never does because its client has left, nothing is kept of
+/// what it writes.
 #[derive(Debug)]
 pub(super) struct Committing<'s, 'c> {
     space: &'s Space,
@@ -254,6 +287,20 @@ pub(super) struct Committing<'s, 'c> {
     ticket: Ticket,
     /// Keys whose state is known afterwards.
     written: Vec<Arc<Fetched>>,
+    /// Those that are kept.
+    kept: Vec<Arc<Fetched>>,
+}
+
+impl Drop for Committing<'_, '_> {
+    fn drop(&mut self) {
+        let kept: HashSet<&[u8]> = self.kept.iter().map(|one| &*one.key).collect();
+        // Others of this server may have read them before they were written, of which the engine tells nothing.
+        for words in self.commands {
+            if !kept.contains(words[1].as_slice()) {
+                self.space.values.remove(self.space.number, &words[1]);
+            }
+        }
+    }
 }
 
 impl Committing<'_, '_> {
@@ -263,27 +310,11 @@ impl Committing<'_, '_> {
     }
 
     /// Keeps what was written, if it was.
-    pub(super) fn end(self, is_committed: bool) {
-        let Self {
-            space,
-            commands,
-            ticket,
-            written,
-        } = self;
-        let keep = |fetched| space.keep_one(ticket, fetched);
-        let kept: HashSet<&[u8]> = match is_committed {
-            true => written
-                .iter()
-                .filter(|one| keep(one))
-                .map(|one| &*one.key)
-                .collect(),
-            false => HashSet::new(),
-        };
-        // Others of this server may have read them before they were written, of which the engine tells nothing.
-        for words in commands {
-            if !kept.contains(words[1].as_slice()) {
-                space.values.remove(space.number, &words[1]);
-            }
+    pub(super) fn end(mut self, is_committed: bool) {
+        if is_committed {
+            self.kept = std::mem::take(&mut self.written);
+            let (space, ticket) = (self.space, self.ticket);
+            self.kept.retain(|one| space.keep_one(ticket, one));
         }
     }
 }
@@ -397,7 +428,8 @@ fn after(state: Option<Fetched>, key: &[u8], words: &Words) -> Option<Fetched> {
 #[cfg(test)]
 mod tests {
     use super::{
-        Arc, DEADLINE_MARGIN, Fetched, FetchedContent, Snapshot, WantedKey, Words, part, written,
+        Arc, CLOCK_AGE_MAX, Clock, DEADLINE_MARGIN, Duration, Fetched, FetchedContent, Instant,
+        Snapshot, WantedKey, Words, is_lasting, part, written,
     };
 
     fn fetched(deadline: i64, content: FetchedContent) -> Arc<Fetched> {
@@ -489,5 +521,47 @@ mod tests {
         let dies = fetched(10 * DEADLINE_MARGIN, text("a"));
         let at = |now| part(Arc::clone(&dies), &whole, now).is_some();
         assert!(at(8 * DEADLINE_MARGIN) && !at(9 * DEADLINE_MARGIN) && !at(99 * DEADLINE_MARGIN));
+    }
+
+    #[test]
+    fn an_engine_that_refuses_once_is_asked_again() {
+        for error in [
+            "ERR max number of clients reached",
+            "ERR Client sent AUTH, but no password is set",
+            "LOADING Redis is loading the dataset in memory",
+        ] {
+            assert!(!is_lasting(error), "{error}");
+        }
+        for error in [
+            "NOPROTO unsupported protocol version",
+            "NOPERM User untold has no permissions to run the 'client|tracking' command",
+            "ERR unknown command `HELLO`, with args beginning with: `3`",
+            "ERR unknown subcommand 'TRACKING'. Try CLIENT HELP.",
+            "ERR Unknown subcommand or wrong number of arguments for 'TRACKING'. Try CLIENT HELP.",
+        ] {
+            assert!(is_lasting(error), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_clock_of_the_engine_does_not_run_backwards() {
+        let start = Instant::now();
+        let after = |millis| start + Duration::from_millis(millis);
+        let mut clock = Clock::default();
+        assert_eq!(clock.at(start), None);
+        clock.set(1000, start);
+        assert_eq!(clock.at(after(10)), Some(1010));
+        // This reply was under way for longer.
+        clock.set(1005, after(10));
+        assert_eq!(clock.at(after(10)), Some(1010));
+        clock.set(1020, after(10));
+        assert_eq!(clock.at(after(11)), Some(1021));
+        // What was read too long ago says nothing any more.
+        let late = after(10) + CLOCK_AGE_MAX;
+        assert!(clock.at(late).is_some());
+        let later = late + Duration::from_millis(1);
+        assert_eq!(clock.at(later), None);
+        clock.set(500, later);
+        assert_eq!(clock.at(later), Some(500));
     }
 }

@@ -230,6 +230,7 @@ impl Upstream {
         usage: &Usage,
         reply: &mut Encoder,
     ) -> Result<CallOutcome<Receipt>, UpstreamError> {
+        let started = Instant::now();
         let (name, _) = request.name_and_entry();
         let registered = runtime.function(name);
         let function = registered.as_ref().ok().and_then(|one| one.function());
@@ -247,10 +248,16 @@ impl Upstream {
         let limit = function.map_or(runtime.options().limits.time_max, |function| {
             function.spec().limits.time_max
         });
+        let time_max = request.timeout.map_or(limit, |asked| asked.min(limit));
         let (kept, pool, database) = (&self.kept, &self.pool, request.database);
         let is_scripted = !self.unscripted.lock().contains(account);
         let space = match is_scripted {
-            true => kept.space(pool, &self.metrics, account, database).await,
+            true => {
+                // It may open a connection.
+                let space = kept.space(pool, &self.metrics, account, database);
+                let space = tokio::time::timeout(time_max, space).await;
+                space.map_err(|_| UpstreamError::Timeout { limit: time_max })?
+            }
             false => None,
         };
         let route = match &space {
@@ -265,9 +272,9 @@ impl Upstream {
             account,
             route,
             space,
-            started: Instant::now(),
+            started,
             usage,
-            time_max: request.timeout.map_or(limit, |asked| asked.min(limit)),
+            time_max,
         };
         run.until_committed(wanted, reply).await
     }

@@ -210,10 +210,13 @@ impl<T: GuestThreads> Run<'_, T> {
                     .commit(&mut wanted, &snapshot, &commands, &token, watched.as_mut())
                     .await
                 {
+                    // Nobody else can change the directories until the files are dropped, so no wait comes first.
                     Err(error) if watched.is_none() && self.forbids_scripts(&error) => {
+                        drop(files);
                         watched = self.watched_if_needed(&wanted).await?;
                     }
                     Err(error) => {
+                        drop(files);
                         self.settle(error, &mut unsettled).await?;
                         watched = self.watched_if_needed(&wanted).await?;
                     }
@@ -224,6 +227,7 @@ impl<T: GuestThreads> Run<'_, T> {
                         return Ok(joined.count(tries));
                     }
                     Ok(Committed::Refused) if is_kept => {
+                        drop(files);
                         metrics.commits_refused.add(1);
                         may_use_kept = false;
                         if let Some(space) = &self.space {
@@ -231,6 +235,7 @@ impl<T: GuestThreads> Run<'_, T> {
                         }
                     }
                     Ok(Committed::Refused) => {
+                        drop(files);
                         metrics.commits_refused.add(1);
                         may_use_kept = false;
                         refusals += 1;
@@ -244,6 +249,7 @@ impl<T: GuestThreads> Run<'_, T> {
                         }
                     }
                     Ok(Committed::Held) => {
+                        drop(files);
                         metrics.commits_held_up.add(1);
                         self.within_time(sleep(PAUSE_MIN)).await?;
                     }

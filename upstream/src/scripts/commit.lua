@@ -118,6 +118,13 @@ end
 leave(sequence)
 if tracks then
   -- The engine tells only of keys that were read since they changed last.
-  for _, words in ipairs(commands) do redis.call('TYPE', words[2]) end
+  -- An error here must not hide what was written.
+  local last
+  for _, words in ipairs(commands) do
+    if words[2] ~= last then
+      last = words[2]
+      redis.pcall('TYPE', last)
+    end
+  end
 end
 return { 1 }

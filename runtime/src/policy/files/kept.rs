@@ -120,12 +120,15 @@ impl ReservedFiles {
         let Some(ChangedFiles { kept, copies }) = self.changed else {
             return;
         };
+        // Large trees take long to free, which happens without the lock.
+        let mut replaced = Vec::with_capacity(copies.len());
         let mut directories = kept.directories.lock();
         for (name, copy) in copies {
             let version = copy.version + 1;
             let files = copy.files;
-            directories.insert(name, Kept { files, version });
+            replaced.push(directories.insert(name, Kept { files, version }));
         }
+        drop(directories);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use ferrite_tests::{Client, Engine, Reply, Server};
 
@@ -10,6 +11,9 @@ use crate::engines::until;
 use crate::upstream::all_keys::metric;
 use crate::upstream::concurrent::{MARK, call_on, check, last};
 use crate::upstream::{COUNT, OPS, TALLY, before, define, engine, on_each};
+
+/// Longest wait until the engine tells of a change.
+const TOLD_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Starts a server that keeps values of so many bytes.
 fn keeping(engine: &Engine, bytes: &str) -> Server {
@@ -28,7 +32,9 @@ fn told<R>(server: &Server, work: impl FnOnce() -> R) -> R {
     let invalidated = || metric(server, "ferrite_upstream_kept_invalidated_total");
     let before = invalidated();
     let done = work();
+    let started = Instant::now();
     while invalidated() == before {
+        assert!(started.elapsed() < TOLD_TIME_MAX, "nothing was told");
         std::thread::yield_now();
     }
     done
@@ -187,16 +193,25 @@ fn a_kept_key_dies_at_its_time() {
         let server = keeping(&engine, "1MB");
         let (mut client, mut direct) = (server.client(), engine.client());
         define(&mut client, "ops", OPS);
-        direct.run("SET k x PX 150");
         let call = "WASM.CALL ops.get KEYS k";
+        client.run(call);
+        direct.run("SET k x PX 2500");
+        let mut was_kept = false;
         loop {
+            let left = direct.run("PTTL k").int().expect("an integer");
+            let before = hits(&server);
             let reply = client.run(call);
+            let used = hits(&server) > before;
+            was_kept |= used && left > 0;
+            // Its end is near, so it is read anew; the server knows the engine's clock only about.
+            assert!(!used || !(0..500).contains(&left), "{kind:?}: {left} ms");
             // It may die between the two.
             if direct.run("EXISTS k") == Reply::Int(0) {
                 break;
             }
             assert_eq!(reply.text(), Some("x"), "{kind:?}");
         }
+        assert!(was_kept, "{kind:?}");
         assert_eq!(client.run(call), Reply::Int(-1), "{kind:?}");
     });
 }
