@@ -239,6 +239,17 @@ fn who_may_not_be_told_works_without_kept_values() {
                 }
             }
         }
+        // A right that is lost after the keys were read hides no commit.
+        direct.run("ACL SETUSER typed on >pw ~* &* +@all");
+        client.run("AUTH typed pw");
+        let call = "WASM.CALL count KEYS typed";
+        for expected in 1..3 {
+            assert_eq!(client.run(call), Reply::Int(expected), "{kind:?}");
+        }
+        direct.run("ACL SETUSER typed -type");
+        let (reply, needed) = counted(&mut client, &mut direct, call);
+        assert_eq!((reply, needed), (Reply::Int(3), 1), "{kind:?}");
+        assert_eq!(direct.run("GET typed").text(), Some("3"), "{kind:?}");
         // What is kept for one user is no other's.
         client.run("AUTH default nopass");
         client.run("WASM.CALL count KEYS k");
