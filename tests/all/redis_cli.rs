@@ -98,7 +98,8 @@ fn statistics_and_latency_are_shown() {
         return;
     };
     let child = command
-        .args(["--stat", "-i", "1"])
+        // Into a pipe, it writes some forty lines at once.
+        .args(["--stat", "-i", "0.02"])
         .stdout(Stdio::piped())
         .spawn()
         .expect("it starts");
