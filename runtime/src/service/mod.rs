@@ -96,7 +96,7 @@ struct Inner<K: Keyspace> {
     /// Locked shared from an artifact's arrival until its function is registered, and exclusively to
     /// evict, so that no artifact is evicted that is about to be pinned.
     arriving: RwLock<()>,
-    /// What functions keep in directories in memory.
+    /// Directories in memory that stay for the functions.
     kept_files: KeptByFunction,
     cache_size: Mutex<CacheSize>,
     options: RuntimeOptions,

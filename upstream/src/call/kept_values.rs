@@ -53,7 +53,7 @@ pub(super) struct KeptValues {
     untold: Mutex<HashSet<Account>>,
 }
 
-/// What is kept of one account in one database.
+/// Values that are kept for one account in one database.
 #[derive(Debug)]
 pub(super) struct Space {
     number: u64,

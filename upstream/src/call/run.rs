@@ -58,7 +58,7 @@ pub(super) struct Run<'a, T> {
     pub(super) request: &'a CallRequest<'a>,
     pub(super) account: &'a Account,
     pub(super) route: Route<'a>,
-    /// Where values are kept for later calls.
+    /// Values that are kept for later calls.
     pub(super) space: Option<Arc<Space>>,
     pub(super) started: Instant,
     pub(super) time_max: Duration,
@@ -70,7 +70,7 @@ enum Tried {
     /// It ran to its end, which is to be committed.
     Ran {
         commands: Vec<Words>,
-        /// What it changed in directories that stay.
+        /// Its changes in directories that stay.
         files: ReservedFiles,
     },
     /// Another call has changed the same directories.

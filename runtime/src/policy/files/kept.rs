@@ -39,7 +39,7 @@ pub(super) struct WorkingCopy {
     pub(super) version: u64,
 }
 
-/// What a call has changed in directories that stay, until it is committed.
+/// Changes of a call in directories that stay, until it is committed.
 #[derive(Debug)]
 pub(crate) struct ChangedFiles {
     pub(super) kept: Arc<KeptFiles>,
@@ -73,7 +73,7 @@ impl ChangedFiles {
     ///
     /// # Errors
     ///
-    /// That of `commit`; or a conflict without running it, because a directory has changed since it was
+    /// The error of `commit`; or a conflict without running it, because a directory has changed since it was
     /// copied, or another call changes one now.
     pub(crate) fn commit<R>(
         self,

@@ -1,4 +1,4 @@
-//! What becomes of events when much or the worst happens: kills, a full disk, slow functions, loops, very many
+//! The fate of events when much or the worst happens: kills, a full disk, slow functions, loops, very many
 //! events.
 //!
 //! Most tests append numbers to lists, and a trigger notes each append in the list `log`. Then the lists say
@@ -45,7 +45,7 @@ pub(crate) fn figure(client: &mut Client, field: &str) -> i64 {
     value.unwrap_or_else(|| panic!("no {field} in {info:?}"))
 }
 
-/// What a check of all notes has counted.
+/// Counts of a check of all notes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counted {
     /// Appends, each of which was noted once.
