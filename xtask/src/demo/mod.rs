@@ -49,8 +49,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     if let Some(estimate) = first_build(workspace, options.profile) {
         println!("{estimate}");
     }
-    let server_binary = binaries::server(workspace, options.profile)?;
-    let wasmc = binaries::wasmc(workspace, options.profile)?;
+    let (server_binary, wasmc) = binaries::server_and_wasmc(workspace, options.profile)?;
     let functions = examples.build(workspace)?;
     let folder = empty_folder(workspace)?;
 
