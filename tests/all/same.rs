@@ -94,6 +94,7 @@ fn functions_and_commands_do_the_same() {
     let loaded = functions.run(&["WASM.DEFINE", "proxy", PROXY, "PERMISSIONS", read_write]);
     assert!(!loaded.is_error(), "{loaded}");
     for seed in 0..rounds {
+        let since = std::time::Instant::now();
         for connection in [&mut commands, &mut functions] {
             assert!(!connection.run(&["FLUSHALL"]).is_error());
         }
@@ -114,7 +115,7 @@ fn functions_and_commands_do_the_same() {
                 reply.bytes().starts_with(b"ERR wrong number of arguments")
                     || reply.bytes().starts_with(b"ERR unknown command")
             };
-            let same = known::equal(&argv, &called, &direct)
+            let same = known::equal(&argv, &called, &direct, since.elapsed())
                 || (called.is_error() && refused(&called) && refused(&direct));
             let line: Vec<String> = argv
                 .iter()
@@ -137,7 +138,7 @@ fn functions_and_commands_do_the_same() {
                 let argv: Vec<Vec<u8>> = read.iter().map(|word| word.as_bytes().to_vec()).collect();
                 let (called, direct) = (functions.run(read), commands.run(read));
                 assert!(
-                    known::equal(&argv, &called, &direct),
+                    known::equal(&argv, &called, &direct, since.elapsed()),
                     "seed {seed}: {read:?}: {direct}\nby a function: {called}"
                 );
             }

@@ -6,8 +6,9 @@ use ferrite_protocol::resp::Protocol;
 use ferrite_store::{KeyEvent, Observer};
 
 use super::generate::Generator;
+use super::ours::Ours;
 use super::reply::Reply;
-use super::{Pair, show};
+use super::{HISTORY, Pair, show, words};
 
 const COMMANDS: usize = 200;
 const ROUNDS: u64 = 40;
@@ -29,14 +30,8 @@ impl Observer for Collector {
     }
 }
 
-fn words(line: &str) -> Vec<Vec<u8>> {
-    line.split(' ')
-        .map(|word| word.as_bytes().to_vec())
-        .collect()
-}
-
 /// The events that Valkey has told a client of since the last mark.
-fn told(listener: &mut super::valkey::Connection) -> Vec<String> {
+fn told(listener: &mut super::connection::Connection) -> Vec<String> {
     let mut lines = Vec::new();
     loop {
         let message = listener.reply();
@@ -61,10 +56,15 @@ fn events_have_the_names_and_the_order_of_valkey() {
     let Some(mut pair) = Pair::start(Protocol::Resp2) else {
         return;
     };
+    let Ours::Embedded(embedded) = &pair.ours else {
+        println!("skipped: FERRITE_DIFFERENTIAL_SERVER names a server");
+        return;
+    };
     let collector = Arc::new(Collector::default());
-    pair.store
+    embedded
+        .store
         .set_observer(Arc::clone(&collector) as Arc<dyn Observer>);
-    pair.store.report_events(true);
+    embedded.store.report_events(true);
     pair.valkey
         .run(&words("CONFIG SET notify-keyspace-events EA"));
     let mut listener = pair.valkey.connect();
@@ -76,6 +76,7 @@ fn events_have_the_names_and_the_order_of_valkey() {
     for seed in 0..ROUNDS {
         pair.both(&words("FLUSHALL"));
         let mut generator = Generator::new(seed);
+        let mut history: Vec<String> = Vec::new();
         for _ in 0..COMMANDS {
             let argv = generator.command();
             let name = argv[0].to_ascii_lowercase();
@@ -95,11 +96,15 @@ fn events_have_the_names_and_the_order_of_valkey() {
                 b"bitfield" => theirs.is_empty() && ours.len() == 1,
                 _ => false,
             };
+            let line: Vec<String> = argv.iter().map(|word| show(word)).collect();
+            history.push(line.join(" "));
             if ours != theirs && !nothing_done {
-                let argv: Vec<String> = argv.iter().map(|word| show(word)).collect();
+                let key = argv.get(1).map_or(String::new(), |key| show(key));
+                let about = history.iter().filter(|line| line.contains(&key));
+                let about: Vec<&str> = about.map(String::as_str).collect();
                 differences.push(format!(
-                    "seed {seed}: {}: {ours:?} and not {theirs:?}",
-                    argv.join(" ")
+                    "seed {seed}: {ours:?} and not {theirs:?} by the last of\n  {}",
+                    about[about.len().saturating_sub(HISTORY)..].join("\n  ")
                 ));
                 break;
             }

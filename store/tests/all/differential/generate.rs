@@ -84,6 +84,13 @@ const INTEGERS: [&str; 20] = [
     "4",
     "-100",
 ];
+/// Shortest time to live, in seconds, which no round takes.
+const LIFE_MIN: i64 = 1_000;
+/// Seconds between two times to live, and the number of those.
+const LIFE_APART: i64 = 60;
+const LIVES: i64 = 2_000;
+/// Milliseconds that are a time to live still; more of them overflow.
+const FARTHEST_MILLIS: i64 = 9_223_372_036_854_775;
 /// Times that do not expire while a round runs.
 const ODD_TIMES: [&str; 9] = [
     "0",
@@ -174,32 +181,53 @@ fn bound_wait(argv: &mut [Vec<u8>]) {
     }
 }
 
-/// Lets nothing expire while both servers run a round, whatever damage did to the times.
-fn bound_expiry(argv: &mut [Vec<u8>]) {
-    let name = argv[0].to_ascii_lowercase();
-    let by_place = |at: usize, names: [&[u8]; 4]| at == 2 && names.contains(&name.as_slice());
-    for at in 1..argv.len() {
-        let option = |word: &[u8]| argv[at - 1].eq_ignore_ascii_case(word);
-        let millis =
-            option(b"px") || by_place(at, [b"pexpire", b"psetex", b"hpexpire", b"restore"]);
-        let seconds = option(b"ex") || by_place(at, [b"expire", b"setex", b"hexpire", b""]);
-        let number = std::str::from_utf8(&argv[at]).ok();
-        let number = number.and_then(|text| text.parse::<i64>().ok());
-        if (millis || seconds) && number.is_some_and(|number| (1..1_000).contains(&number)) {
-            argv[at] = if millis { "1000000" } else { "1000" }.into();
-        }
-    }
-}
-
 /// A source of requests.
 pub(crate) struct Generator {
     random: fastrand::Rng,
+    /// Times to live, in seconds, that no request had yet.
+    lives: Vec<i64>,
 }
 
 impl Generator {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             random: fastrand::Rng::with_seed(seed),
+            lives: Vec::new(),
+        }
+    }
+
+    /// A time to live, in seconds, that is far from all others. So the later of two deadlines is
+    /// the same in both servers, however long each of them takes, which `GT` and `LT` depend on.
+    fn life(&mut self) -> i64 {
+        if self.lives.is_empty() {
+            let apart = |index| LIFE_MIN + index * LIFE_APART;
+            self.lives = (0..LIVES).map(apart).collect();
+            self.random.shuffle(&mut self.lives);
+        }
+        self.lives.pop().unwrap_or(LIFE_MIN)
+    }
+
+    /// Lets nothing expire while both servers run a round, whatever damage did to the times, and no
+    /// two keys get the same time to live.
+    fn bound_expiry(&mut self, argv: &mut [Vec<u8>]) {
+        let name = argv[0].to_ascii_lowercase();
+        let by_place = |at: usize, names: [&[u8]; 4]| at == 2 && names.contains(&name.as_slice());
+        for at in 1..argv.len() {
+            let option = |word: &[u8]| argv[at - 1].eq_ignore_ascii_case(word);
+            let millis =
+                option(b"px") || by_place(at, [b"pexpire", b"psetex", b"hpexpire", b"restore"]);
+            let seconds = option(b"ex") || by_place(at, [b"expire", b"setex", b"hexpire", b""]);
+            let number = std::str::from_utf8(&argv[at]).ok();
+            let number = number.and_then(|text| text.parse::<i64>().ok());
+            argv[at] = match number {
+                Some(1..1_000) if millis => (self.life() * 1_000).to_string().into_bytes(),
+                Some(1..1_000) if seconds => self.life().to_string().into_bytes(),
+                Some(FARTHEST_MILLIS) if millis => {
+                    let farthest = FARTHEST_MILLIS - self.life() * 1_000;
+                    farthest.to_string().into_bytes()
+                }
+                _ => continue,
+            };
         }
     }
 
@@ -223,7 +251,7 @@ impl Generator {
             argv.push(b"1000".to_vec());
         }
         bound_wait(&mut argv);
-        bound_expiry(&mut argv);
+        self.bound_expiry(&mut argv);
         argv
     }
 
@@ -307,15 +335,14 @@ impl Generator {
             "pattern" => self.pick(&PATTERNS),
             "seconds" => match self.random.u8(..8) {
                 0 => self.pick(&ODD_TIMES),
-                _ => self.random.i32(1000..2000).to_string().into_bytes(),
+                _ => self.life().to_string().into_bytes(),
             },
             "millis" => match self.random.u8(..8) {
                 0 => self.pick(&ODD_TIMES),
-                _ => self
-                    .random
-                    .i32(1_000_000..2_000_000)
-                    .to_string()
-                    .into_bytes(),
+                _ => {
+                    let millis = self.life() * 1_000 + self.random.i64(0..1_000);
+                    millis.to_string().into_bytes()
+                }
             },
             // Far in the future, or in the past.
             "at" => match self.random.u8(..6) {

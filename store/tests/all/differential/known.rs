@@ -1,9 +1,12 @@
 //! Accepted differences from Valkey, with the reasons. Everything else must be equal.
 
+use std::time::Duration;
+
 use super::reply::Reply;
 
-/// Returns true if two replies to the same command count as equal.
-pub(super) fn equal(argv: &[Vec<u8>], ours: &Reply, theirs: &Reply) -> bool {
+/// Returns true if two replies to the same command count as equal. Everything that the data follows
+/// from was done within `elapsed`: deadlines of the two servers differ by no more.
+pub(super) fn equal(argv: &[Vec<u8>], ours: &Reply, theirs: &Reply, elapsed: Duration) -> bool {
     if ours == theirs || same_numbers(ours, theirs) {
         return true;
     }
@@ -89,11 +92,18 @@ pub(super) fn equal(argv: &[Vec<u8>], ours: &Reply, theirs: &Reply) -> bool {
         b"randomkey" => !ours.is_error() && ours.shape().0 == theirs.shape().0,
         // The same value has many forms; `payloads.rs` restores each in the other server.
         b"dump" => ours.shape().0 == theirs.shape().0,
-        // Time passes between the two calls.
+        // Time passes between the commands of the two servers: before a deadline is set, and before it
+        // is read.
         b"ttl" | b"pttl" | b"expiretime" | b"pexpiretime" | b"httl" | b"hpttl" | b"hexpiretime"
         | b"hpexpiretime" => {
             let in_millis = name.starts_with(b"p") || name.starts_with(b"hp");
-            let apart_max = if in_millis { 1_000 } else { 1 };
+            let millis_max = 2 * elapsed.as_millis() as u64;
+            // Seconds are rounded.
+            let apart_max = if in_millis {
+                millis_max + 1
+            } else {
+                millis_max / 1_000 + 1
+            };
             let number = |reply: &Reply| -> Option<i64> {
                 std::str::from_utf8(reply.bytes()).ok()?.parse().ok()
             };

@@ -3,16 +3,21 @@
 //! Needs the path of a `valkey-server` binary in `FERRITE_VALKEY_SERVER`; without it the tests say
 //! so and pass. `FERRITE_DIFFERENTIAL_ROUNDS` makes them run longer, from the round
 //! `FERRITE_DIFFERENTIAL_FIRST` on; `FERRITE_DIFFERENTIAL_SEED` repeats one round and compares all
-//! data after each command. `known.rs` lists known differences, `found.txt` has the requests that
+//! data after each command. `FERRITE_DIFFERENTIAL_SERVER` names a `ferrite-server` to compare in place
+//! of the store in this process. `known.rs` lists known differences, `found.txt` has the requests that
 //! once differed.
 
+mod connection;
 mod events;
 mod generate;
 mod grammar;
 mod known;
+mod ours;
 mod payloads;
 mod reply;
 mod valkey;
+
+use std::time::{Duration, Instant};
 
 use ferrite_protocol::keyspace::KeyAccess;
 use ferrite_protocol::resp::Protocol;
@@ -20,6 +25,7 @@ use ferrite_store::{Session, Store, StoreOptions};
 
 use crate::client::Encoder;
 pub(crate) use generate::Generator;
+use ours::Ours;
 use reply::Reply;
 use valkey::Valkey;
 
@@ -32,7 +38,9 @@ const BATCHES: usize = 3;
 /// Of this many rounds, keys and fields expire in one.
 const ROUNDS_PER_EXPIRY: u64 = 8;
 /// Longer than Valkey takes to clear away expired fields.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(30);
+/// A long run says after this many rounds how far it is.
+const ROUNDS_PER_LINE: u64 = 1_000;
 /// Rounds of a plain test run.
 const ROUNDS: u64 = 60;
 
@@ -66,13 +74,45 @@ fn is_left_out(argv: &[Vec<u8>]) -> bool {
             .is_some_and(|key| key.eq_ignore_ascii_case(b"fields"))
 }
 
+/// Puts some of the commands between `MULTI` and `EXEC`, or what is refused there beside them.
+fn put_into_transactions(batch: &mut Vec<Vec<Vec<u8>>>, random: &mut fastrand::Rng) {
+    let mut left = std::mem::take(batch).into_iter().peekable();
+    while left.peek().is_some() {
+        let plain = random.usize(1..40);
+        batch.extend(left.by_ref().take(plain));
+        if random.u8(..4) == 0 {
+            batch.push(words("WATCH a b"));
+            let changes = random.usize(..4);
+            batch.extend(left.by_ref().take(changes));
+        }
+        batch.push(words("MULTI"));
+        let queued = random.usize(..10);
+        batch.extend(left.by_ref().take(queued));
+        match random.u8(..20) {
+            0 => batch.push(words("MULTI")),
+            1 => batch.push(words("WATCH c")),
+            2 => batch.push(words("NOSUCH a")),
+            _ => {}
+        }
+        batch.push(words(if random.u8(..8) == 0 {
+            "DISCARD"
+        } else {
+            "EXEC"
+        }));
+    }
+}
+
 /// Both sides of the comparison.
 struct Pair {
     valkey: Valkey,
-    store: Store,
-    session: Session,
-    protocol: Protocol,
+    ours: Ours,
     history: Vec<String>,
+    /// When the first of the commands was made that the data follows from.
+    since: Instant,
+    /// Commands that were compared.
+    compared: u64,
+    /// The commands since `MULTI`; `None` outside of it.
+    queued: Option<Vec<Vec<Vec<u8>>>>,
 }
 
 impl Pair {
@@ -80,37 +120,71 @@ impl Pair {
     fn start(protocol: Protocol) -> Option<Self> {
         Some(Self {
             valkey: Valkey::start(protocol)?,
-            store: Store::in_memory(&StoreOptions::default()),
-            session: Session::new(),
-            protocol,
+            ours: Ours::start(protocol),
             history: Vec::new(),
+            since: Instant::now(),
+            compared: 0,
+            queued: None,
         })
     }
 
-    fn ours(&mut self, argv: &[Vec<u8>]) -> Vec<u8> {
-        let argv: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
-        let mut out = Encoder::new(self.protocol);
-        match self.store.execute(&mut self.session, &argv, &mut out) {
-            ferrite_store::Flow::Done => {}
-            ferrite_store::Flow::Blocked(blocked) => blocked.finish(&mut self.session, &mut out),
-            ferrite_store::Flow::Retry(_) => panic!("nobody else is there to wait for"),
+    /// Begins anew, with database 0 and empty databases.
+    fn begin(&mut self) -> Result<(), String> {
+        self.history.clear();
+        if self.queued.take().is_some() {
+            // A difference has ended the round before.
+            self.both(&[b"DISCARD".to_vec()]);
         }
-        out.bytes
+        self.select("0");
+        self.since = Instant::now();
+        self.check(&[b"FLUSHALL".to_vec()])
+    }
+
+    fn select(&mut self, database: &str) {
+        self.both(&words(&format!("SELECT {database}")));
     }
 
     fn both(&mut self, argv: &[Vec<u8>]) -> (Reply, Reply) {
-        let ours = self.ours(argv);
+        let ours = self.ours.run(argv);
         let theirs = self.valkey.run(argv);
         (parse(&ours), parse(&theirs))
     }
 
     /// Runs a command on both sides; describes the difference, if there is one.
     fn check(&mut self, argv: &[Vec<u8>]) -> Result<(), String> {
-        self.valkey.send(&[argv.to_vec()]);
+        self.send(&[argv.to_vec()]);
         self.check_sent(argv)
     }
 
-    /// Does the same as [`Pair::check`] for a command that Valkey has got already.
+    /// Compares two replies to the same command; those of `EXEC` by the commands that were queued.
+    fn is_equal(&mut self, argv: &[Vec<u8>], ours: &Reply, theirs: &Reply) -> bool {
+        let elapsed = self.since.elapsed();
+        if argv[0] == b"EXEC"
+            && let Some(queued) = self.queued.take()
+        {
+            let (ours_each, theirs_each) = (ours.elements(), theirs.elements());
+            let each_is_equal = || {
+                let mut pairs = ours_each.iter().zip(theirs_each).zip(&queued);
+                pairs.all(|((ours, theirs), argv)| known::equal(argv, ours, theirs, elapsed))
+            };
+            let has_all = ours.shape() == theirs.shape() && ours_each.len() == queued.len();
+            return ours == theirs || has_all && each_is_equal();
+        }
+        match (argv[0].as_slice(), &mut self.queued) {
+            (b"MULTI", None) => self.queued = Some(Vec::new()),
+            (b"DISCARD", _) => self.queued = None,
+            (_, Some(queued)) if theirs.bytes() == b"QUEUED" => queued.push(argv.to_vec()),
+            _ => {}
+        }
+        known::equal(argv, ours, theirs, elapsed)
+    }
+
+    fn send(&mut self, commands: &[Vec<Vec<u8>>]) {
+        self.valkey.send(commands);
+        self.ours.send(commands);
+    }
+
+    /// Does the same as [`Pair::check`] for a command that both have got already.
     fn check_sent(&mut self, argv: &[Vec<u8>]) -> Result<(), String> {
         self.history.push(
             argv.iter()
@@ -118,9 +192,10 @@ impl Pair {
                 .collect::<Vec<_>>()
                 .join(" "),
         );
-        let (ours, theirs) = (self.ours(argv), self.valkey.reply());
+        let (ours, theirs) = (self.ours.reply(argv), self.valkey.reply());
         let (ours, theirs) = (parse(&ours), parse(&theirs));
-        if known::equal(argv, &ours, &theirs) {
+        self.compared += 1;
+        if self.is_equal(argv, &ours, &theirs) {
             return Ok(());
         }
         let command = self.history.pop().unwrap_or_default();
@@ -146,30 +221,24 @@ impl Pair {
     }
 
     fn round(&mut self, seed: u64, careful: bool) -> Result<(), String> {
-        self.valkey.run(&[b"SELECT".to_vec(), b"0".to_vec()]);
-        assert!(self.store.select(&mut self.session, b"0").is_ok());
-        self.check(&[b"FLUSHALL".to_vec()])?;
+        self.begin()?;
         let mut generator = Generator::new(seed);
+        let mut order = fastrand::Rng::with_seed(seed);
         for _ in 0..BATCHES {
-            let batch: Vec<_> = (0..COMMANDS / BATCHES)
+            let mut batch: Vec<_> = (0..COMMANDS / BATCHES)
                 .map(|_| generator.command())
                 .filter(|argv| !is_left_out(argv))
                 .collect();
+            if self.ours.has_transactions() && !careful {
+                put_into_transactions(&mut batch, &mut order);
+            }
             if careful {
                 for argv in &batch {
                     self.check(argv)?;
                     self.check_state()?;
                 }
             } else {
-                self.valkey.send(&batch);
-                for (at, argv) in batch.iter().enumerate() {
-                    if let Err(difference) = self.check_sent(argv) {
-                        batch[at + 1..]
-                            .iter()
-                            .for_each(|_| drop(self.valkey.reply()));
-                        return Err(difference);
-                    }
-                }
+                self.check_all(&batch)?;
             }
             // Valkey takes its time to clear away expired fields.
             if seed.is_multiple_of(ROUNDS_PER_EXPIRY) {
@@ -214,7 +283,7 @@ impl Pair {
         argv: &[Vec<u8>],
         wanted: impl Fn(&Reply) -> bool,
     ) -> Result<(), String> {
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         loop {
             let (ours, theirs) = self.both(argv);
             if wanted(&ours) && ours == theirs {
@@ -233,55 +302,69 @@ impl Pair {
 
     /// Compares the value of a key.
     fn compare(&mut self, key: &[u8]) -> Result<(), String> {
-        for read in [
-            "TYPE",
-            "PEXPIRETIME",
-            "HPEXPIRETIME FIELDS 12 m n o p q 1 2 -5 10 a b z",
-            "GET",
-            "HGETALL",
-            "LRANGE 0 -1",
-            "SMEMBERS",
-            "ZRANGE 0 -1 WITHSCORES",
-        ] {
-            let mut words = read.split(' ').map(|word| word.as_bytes().to_vec());
-            let mut argv: Vec<Vec<u8>> = words.next().into_iter().collect();
-            argv.push(key.to_vec());
-            argv.extend(words);
-            self.check(&argv)?;
-        }
-        Ok(())
+        self.check_all(&reads_of(key))
     }
 
     /// Compares all data.
     fn check_state(&mut self) -> Result<(), String> {
         let commands = self.history.len();
-        let words = |line: &str| {
-            line.split(' ')
-                .map(|word| word.as_bytes().to_vec())
-                .collect()
-        };
-        for database in ["0", "1"] {
-            let select: Vec<Vec<u8>> = words(&format!("SELECT {database}"));
-            self.valkey.run(&select);
-            assert!(
-                self.store
-                    .select(&mut self.session, database.as_bytes())
-                    .is_ok()
-            );
-            self.check(&words("DBSIZE"))?;
-            self.check(&words("KEYS *"))?;
+        let mut reads = Vec::new();
+        for database in ["1", "0"] {
+            reads.push(words(&format!("SELECT {database}")));
+            reads.push(words("DBSIZE"));
+            reads.push(words("KEYS *"));
             for key in generate::KEYS {
-                self.compare(key.as_bytes())?;
+                reads.extend(reads_of(key.as_bytes()));
             }
             for key in ["h1", "h2"] {
-                self.check(&words(&format!("PFCOUNT {key}")))?;
+                reads.push(words(&format!("PFCOUNT {key}")));
             }
         }
-        self.valkey.run(&words("SELECT 0"));
-        assert!(self.store.select(&mut self.session, b"0").is_ok());
+        self.check_all(&reads)?;
         self.history.truncate(commands);
         Ok(())
     }
+
+    /// Runs commands on both sides; describes the first difference, if there is one.
+    fn check_all(&mut self, commands: &[Vec<Vec<u8>>]) -> Result<(), String> {
+        self.send(commands);
+        for (at, argv) in commands.iter().enumerate() {
+            if let Err(difference) = self.check_sent(argv) {
+                for argv in &commands[at + 1..] {
+                    self.valkey.reply();
+                    self.ours.reply(argv);
+                }
+                return Err(difference);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn words(line: &str) -> Vec<Vec<u8>> {
+    line.split(' ')
+        .map(|word| word.as_bytes().to_vec())
+        .collect()
+}
+
+/// Commands that tell everything about a key.
+fn reads_of(key: &[u8]) -> Vec<Vec<Vec<u8>>> {
+    let reads = [
+        "TYPE",
+        "PEXPIRETIME",
+        "HPEXPIRETIME FIELDS 12 m n o p q 1 2 -5 10 a b z",
+        "GET",
+        "HGETALL",
+        "LRANGE 0 -1",
+        "SMEMBERS",
+        "ZRANGE 0 -1 WITHSCORES",
+    ];
+    let with_key = |read: &str| {
+        let mut argv = words(read);
+        argv.insert(1, key.to_vec());
+        argv
+    };
+    reads.map(with_key).into()
 }
 
 fn parse(reply: &[u8]) -> Reply {
@@ -306,11 +389,16 @@ fn rounds(protocol: Protocol) {
     };
     let mut differences = Vec::new();
     for seed in seeds {
-        pair.history.clear();
         if let Err(difference) = pair.round(seed, careful) {
-            differences.push(format!("seed {seed}: {difference}"));
+            let difference = format!("seed {seed}: {difference}");
+            println!("{difference}\n");
+            differences.push(difference);
+        }
+        if seed % ROUNDS_PER_LINE == ROUNDS_PER_LINE - 1 {
+            println!("{protocol:?}: {} commands, to seed {seed}", pair.compared);
         }
     }
+    println!("{protocol:?}: {} commands were compared", pair.compared);
     assert!(differences.is_empty(), "{}", differences.join("\n\n"));
 }
 
@@ -343,9 +431,9 @@ fn what_differed_once_is_equal_now() {
             return;
         };
         for group in FOUND.split("\n\n") {
-            pair.history.clear();
-            let flush = std::iter::once("FLUSHALL");
-            for line in flush.chain(group.lines()) {
+            let begun = pair.begin();
+            begun.unwrap_or_else(|difference| panic!("{difference}"));
+            for line in group.lines() {
                 // An empty argument is written as two quotes.
                 let argv: Vec<Vec<u8>> = line
                     .split(' ')

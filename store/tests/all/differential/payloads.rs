@@ -32,7 +32,7 @@ impl Pair {
         };
         let restore = |payload| words(&[b"RESTORE", b"x", b"0", payload, b"REPLACE"]);
         for (reply, name) in [
-            (self.ours(&restore(theirs)), "here"),
+            (self.ours.run(&restore(theirs)), "here"),
             (self.valkey.run(&restore(ours)), "in Valkey"),
         ] {
             if reply != b"+OK\r\n" {
@@ -51,10 +51,9 @@ fn a_dumped_value_restores_in_the_other_server() {
     };
     let mut crossed = 0;
     for seed in 0..ROUNDS {
-        pair.history.clear();
         let mut generator = Generator::new(seed);
         let outcome = (|| {
-            pair.check(&words(&[b"FLUSHALL"]))?;
+            pair.begin()?;
             for _ in 0..COMMANDS {
                 let argv = generator.command();
                 pair.check(&argv)?;
@@ -74,8 +73,7 @@ fn a_dumped_value_restores_in_the_other_server() {
                 argv.push(member.clone());
             }
             pair.check(&argv)?;
-            pair.valkey.run(&words(&[b"SELECT", b"0"]));
-            assert!(pair.store.select(&mut pair.session, b"0").is_ok());
+            pair.select("0");
             for key in KEYS.iter().chain(&["g", "l", "s", "h", "z"]) {
                 crossed += 1;
                 pair.cross_over(key.as_bytes())?;

@@ -1,22 +1,19 @@
 //! A Valkey server of our own, and a connection to it.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 
 use ferrite_protocol::resp::Protocol;
 use tempfile::TempDir;
 
+use super::connection::Connection;
+
 /// A running server with one connection. Dropping it stops the server.
 pub(super) struct Valkey {
     server: Child,
     connection: Connection,
     dir: TempDir,
-}
-
-/// A connection to a server.
-pub(super) struct Connection {
-    stream: BufReader<UnixStream>,
 }
 
 impl Valkey {
@@ -75,7 +72,7 @@ impl Valkey {
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
         let mut valkey = Self {
             server,
-            connection: Connection::open(&dir),
+            connection: open(&dir),
             dir,
         };
         if protocol == Protocol::Resp3 {
@@ -102,54 +99,13 @@ impl Valkey {
 
     /// Opens another connection.
     pub(super) fn connect(&self) -> Connection {
-        Connection::open(&self.dir)
+        open(&self.dir)
     }
 }
 
-impl Connection {
-    fn open(dir: &TempDir) -> Self {
-        let socket = dir.path().join("valkey.sock");
-        Self {
-            stream: BufReader::new(UnixStream::connect(socket).expect("the server's socket")),
-        }
-    }
-
-    /// Sends commands, whose replies come in the same order.
-    pub(super) fn send(&mut self, commands: &[Vec<Vec<u8>>]) {
-        let requests: Vec<u8> = commands.iter().flat_map(|argv| request(argv)).collect();
-        self.stream
-            .get_mut()
-            .write_all(&requests)
-            .expect("a connection to write to");
-    }
-
-    /// The bytes of the next reply.
-    pub(super) fn reply(&mut self) -> Vec<u8> {
-        let mut reply = Vec::new();
-        self.read_reply(&mut reply);
-        reply
-    }
-
-    fn read_reply(&mut self, reply: &mut Vec<u8>) {
-        let start = reply.len();
-        self.stream.read_until(b'\n', reply).expect("a reply");
-        let line = String::from_utf8_lossy(&reply[start + 1..])
-            .trim_end()
-            .to_owned();
-        let number: i64 = line.parse().unwrap_or(-1);
-        match reply[start] {
-            b'$' | b'=' if number >= 0 => {
-                let at = reply.len();
-                reply.resize(at + number as usize + 2, 0);
-                self.stream
-                    .read_exact(&mut reply[at..])
-                    .expect("a whole reply");
-            }
-            b'*' | b'~' | b'>' => (0..number).for_each(|_| self.read_reply(reply)),
-            b'%' => (0..number * 2).for_each(|_| self.read_reply(reply)),
-            _ => {}
-        }
-    }
+fn open(dir: &TempDir) -> Connection {
+    let socket = dir.path().join("valkey.sock");
+    Connection::new(UnixStream::connect(socket).expect("the server's socket"))
 }
 
 impl Drop for Valkey {
@@ -157,14 +113,4 @@ impl Drop for Valkey {
         let _ = self.server.kill();
         let _ = self.server.wait();
     }
-}
-
-fn request(argv: &[Vec<u8>]) -> Vec<u8> {
-    let mut request = format!("*{}\r\n", argv.len()).into_bytes();
-    for argument in argv {
-        request.extend_from_slice(format!("${}\r\n", argument.len()).as_bytes());
-        request.extend_from_slice(argument);
-        request.extend_from_slice(b"\r\n");
-    }
-    request
 }
