@@ -172,7 +172,7 @@ fn names(command: &str, argv: &[&[u8]], now: i64) -> Names {
         "persist" => names.deadline = "persist",
         "getex" if has(argv, 2, &["persist"]) => names.deadline = "persist",
         // With a time that has passed.
-        "expire" | "pexpire" | "expireat" | "pexpireat" => {
+        "expire" | "pexpire" | "expireat" | "pexpireat" | "getex" => {
             names.removed = (EventClass::Expired, "expired");
         }
         "restore" | "copy" => names.written.0 = Some(Generic),

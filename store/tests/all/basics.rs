@@ -119,6 +119,34 @@ fn a_key_that_is_set_over_an_expired_one_has_expired_before() {
 }
 
 #[test]
+fn what_changes_nothing_causes_no_event() {
+    let mut client = Client::new();
+    let names = Arc::new(Names::default());
+    client.store.set_observer(Arc::clone(&names) as _);
+    client.store.report_events(true);
+    for (line, expected) in [
+        ("SETBIT bits 14 1", &["setbit"][..]),
+        ("SETBIT bits 14 1", &[]),
+        ("SETBIT bits 3 0", &[]),
+        ("SETBIT bits 200 0", &["setbit"]),
+        ("SETBIT new 0 0", &["setbit"]),
+        ("BITFIELD bits SET u8 8 2", &[]),
+        ("BITFIELD bits INCRBY u8 8 0 GET u8 8", &[]),
+        ("BITFIELD bits OVERFLOW FAIL INCRBY u8 8 300", &[]),
+        ("BITFIELD bits SET i8 8 2 INCRBY i8 8 1", &["setbit"]),
+        ("BITFIELD bits SET u8 1000 0", &["setbit"]),
+        ("GETEX bits PERSIST", &[]),
+        ("GETEX bits EX 100", &["expire"]),
+        ("GETEX bits PERSIST", &["persist"]),
+        ("GETEX bits PXAT 1", &["expired"]),
+    ] {
+        client.run(line);
+        let told = std::mem::take(&mut *names.0.lock().expect("no panic"));
+        assert_eq!(told, expected, "{line}");
+    }
+}
+
+#[test]
 fn a_random_key_is_a_live_one_however_many_have_expired() {
     let mut client = Client::new();
     for i in 0..5_000 {

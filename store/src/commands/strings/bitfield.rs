@@ -167,11 +167,11 @@ impl Step {
         !matches!(self.action, Action::Get)
     }
 
-    /// Runs the step on a string that is long enough for its write.
-    fn run(self, bytes: &mut [u8]) -> Option<i64> {
+    /// Returns the number that the step writes into a string, if it writes one, and its answer.
+    fn plan(self, bytes: &[u8]) -> (Option<i128>, Option<i64>) {
         let before = self.field.get(bytes);
         let (number, answer) = match self.action {
-            Action::Get => return narrow(before),
+            Action::Get => return (None, narrow(before)),
             // Without a sign, a negative number stands for a very large one.
             Action::Set(number) if self.field.signed => {
                 (self.field.as_set(number, self.overflow), Some(before))
@@ -179,9 +179,25 @@ impl Step {
             Action::Set(number) => (i128::from(number.cast_unsigned()), Some(before)),
             Action::Increment(delta) => (before + i128::from(delta), None),
         };
-        let number = self.field.fit(number, self.overflow)?;
-        self.field.set(bytes, number);
-        narrow(answer.unwrap_or(number))
+        match self.field.fit(number, self.overflow) {
+            Some(number) => (Some(number), narrow(answer.unwrap_or(number))),
+            None => (None, None),
+        }
+    }
+
+    /// Runs the step on a string that is long enough for its write.
+    fn run(self, bytes: &mut [u8]) -> Option<i64> {
+        let (number, answer) = self.plan(bytes);
+        if let Some(number) = number {
+            self.field.set(bytes, number);
+        }
+        answer
+    }
+
+    /// Returns true if the step leaves a string as it is.
+    fn changes_nothing(self, bytes: &[u8]) -> bool {
+        let (number, _) = self.plan(bytes);
+        number.is_none_or(|number| number == self.field.get(bytes))
     }
 }
 
@@ -243,6 +259,17 @@ fn bitfield<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     };
     if end > view.limits().string_bytes_max {
         return Err(StoreError::StringTooLong);
+    }
+    // What changes nothing is no write: it causes no event.
+    if let Some(text) = view.read::<Text>(argv[1])?
+        && text.len() >= end
+        && steps
+            .iter()
+            .all(|step| step.changes_nothing(text.as_slice()))
+    {
+        let plan = |step: &Step| step.plan(text.as_slice()).1;
+        write(&steps.iter().map(plan).collect(), out);
+        return Ok(());
     }
     let answers = view.update::<Text, _>(argv[1], Missing::Create, |text| {
         charge_growth(text.len(), end, out)?;

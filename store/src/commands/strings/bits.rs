@@ -56,6 +56,14 @@ fn setbit<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
             ));
         }
     };
+    // What changes nothing is no write: it causes no event.
+    if let Some(text) = view.read::<Text>(argv[1])?
+        && let Some(found) = text.as_slice().get(byte)
+        && (found & mask != 0) == on
+    {
+        out.int(i64::from(on));
+        return Ok(());
+    }
     let old = view.update::<Text, _>(argv[1], Missing::Create, |text| {
         charge_growth(text.len(), byte + 1, out)?;
         let bytes = text.bytes_mut(Some(byte..byte + 1));

@@ -245,7 +245,7 @@ fn getex<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     if let Some(deadline) = deadline {
         if deadline.is_reached(view.now()) {
             view.remove(argv[1])?;
-        } else {
+        } else if deadline != Deadline::NEVER || view.deadline(argv[1])? != Some(deadline) {
             view.set_deadline(argv[1], deadline)?;
         }
     }
