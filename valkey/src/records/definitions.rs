@@ -2,6 +2,10 @@
 //!
 //! Each has a stamp: when it was changed, and on which node. The later stamp wins if two nodes differ. One
 //! that was removed leaves its stamp, so that no node restores it.
+//!
+//! A run of a schedule changes its record too, on the node that runs it. Such a note keeps the stamp of what it
+//! is a note of, and wins over nothing that was added, replaced or removed after that: a node that has not heard
+//! of a removal yet cannot undo it.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -54,7 +58,11 @@ pub(crate) struct Definition {
     /// The record, which is JSON itself; `None` if it was removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) value: Option<String>,
+    /// Time and node of its last change.
     pub(crate) stamp: Stamp,
+    /// The stamp with which it was added, if the last change only noted a run of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) added: Option<Stamp>,
 }
 
 impl Definition {
@@ -67,6 +75,47 @@ impl Definition {
     pub(crate) fn from_json(json: &[u8]) -> Option<Self> {
         serde_json::from_slice(json).ok()
     }
+
+    /// The change of a known definition, if there is one, to `value`.
+    fn changed(known: Option<&Self>, name: String, value: Option<String>, node: String) -> Self {
+        let stamp = Stamp::after(known.map(|known| &known.stamp), node);
+        let noted = known.filter(|known| {
+            let both = known.value.as_deref().zip(value.as_deref());
+            both.is_some_and(|(before, after)| is_note_of_run(before, after))
+        });
+        Self {
+            added: noted.map(|known| known.added().clone()),
+            name,
+            value,
+            stamp,
+        }
+    }
+
+    /// The stamp with which it was added, replaced or removed.
+    fn added(&self) -> &Stamp {
+        self.added.as_ref().unwrap_or(&self.stamp)
+    }
+
+    /// Returns true if it wins over the known one of its name.
+    fn is_newer_than(&self, known: &Self) -> bool {
+        (self.added(), &self.stamp) > (known.added(), &known.stamp)
+    }
+}
+
+/// Returns true if a record says of the same schedule what another one does, before or after a run. Each schedule
+/// has the time at which it was added, and runs change nothing of a trigger.
+fn is_note_of_run(before: &str, after: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Run {
+        added: i64,
+        /// A trigger has none.
+        runs: u64,
+    }
+    let read = |record| serde_json::from_str::<Run>(record).ok();
+    let (Some(before), Some(after)) = (read(before), read(after)) else {
+        return false;
+    };
+    before.added == after.added && before.runs <= after.runs
 }
 
 #[derive(Default)]
@@ -126,11 +175,7 @@ pub(crate) fn change(context: Context<'_>, name: &[u8], value: Option<&[u8]>) {
     let in_cluster = !node.is_empty();
     let definition = with_table(context, |table| {
         let known = table.by_name.get(&name);
-        let definition = Definition {
-            stamp: Stamp::after(known.map(|known| &known.stamp), node),
-            name,
-            value: value.map(text),
-        };
+        let definition = Definition::changed(known, name, value.map(text), node);
         table.put(definition.clone());
         if in_cluster {
             table.unsent.push(definition.clone());
@@ -172,11 +217,11 @@ pub(crate) fn hash(context: Context<'_>) -> [u8; 32] {
     with_table(context, |table| table.hash())
 }
 
-/// Returns true if a definition has a later stamp than the known one of its name.
+/// Returns true if a definition wins over the known one of its name.
 pub(crate) fn is_newer(context: Context<'_>, definition: &Definition) -> bool {
     with_table(context, |table| {
         let known = table.by_name.get(&definition.name);
-        known.is_none_or(|known| definition.stamp > known.stamp)
+        known.is_none_or(|known| definition.is_newer_than(known))
     })
 }
 
@@ -228,6 +273,7 @@ mod tests {
                 at,
                 node: "n".to_owned(),
             },
+            added: None,
         }
     }
 
@@ -254,6 +300,37 @@ mod tests {
         let one = table.hash();
         table.put(definition("t", None, 2));
         assert!(empty != one && one != table.hash());
+    }
+
+    #[test]
+    fn no_note_of_a_run_undoes_a_removal() {
+        let value = |added: u64, runs: u64| Some(format!(r#"{{"added":{added},"runs":{runs}}}"#));
+        let change = |known: &Definition, value: Option<String>, node: &str| {
+            Definition::changed(Some(known), "schedule/s".to_owned(), value, node.to_owned())
+        };
+        let added = definition("schedule/s", value(7, 0).as_deref(), 1);
+        let removed = change(&added, None, "a");
+        // The node that runs it has not heard of the removal, and notes run after run.
+        let mut noted = added.clone();
+        for runs in 1..4 {
+            let next = change(&noted, value(7, runs), "b");
+            assert!(next.is_newer_than(&noted) && next.stamp > noted.stamp);
+            noted = next;
+        }
+        noted.stamp.at = removed.stamp.at + 1_000;
+        assert!(!noted.is_newer_than(&removed) && removed.is_newer_than(&noted));
+        assert_eq!(Definition::from_json(&noted.to_json()), Some(noted.clone()));
+        // What was removed can be added again, and the notes of what was there before count no more.
+        let again = change(&removed, value(8, 0), "a");
+        assert!(again.is_newer_than(&removed) && again.is_newer_than(&noted));
+        // One that replaces it wins too, and so does what it was, if it is put back.
+        let replaced = change(&noted, value(9, 0), "b");
+        assert_eq!(replaced.added, None);
+        let back = change(&replaced, noted.value.clone(), "b");
+        assert!(replaced.is_newer_than(&noted) && back.is_newer_than(&replaced));
+        // Nothing of a trigger is a note of a run.
+        let trigger = definition("trigger/t", Some(r#"{"added":7}"#), 1);
+        assert_eq!(change(&trigger, trigger.value.clone(), "b").added, None);
     }
 
     #[test]

@@ -204,3 +204,36 @@ fn a_schedule_runs_once_for_the_cluster() {
         known(&nodes, "WASM.SCHEDULE", 0);
     }
 }
+
+/// The node that runs a schedule notes each run. The notes that it makes before it hears of the removal are later
+/// than that.
+#[test]
+fn a_schedule_stays_removed_whichever_node_removes_it() {
+    for kind in EngineKind::ends_here() {
+        let nodes = cluster_of_primaries(kind, PRIMARIES, &[]);
+        let mut first = nodes[0].client();
+        define_everywhere(&mut first, "count", COUNT);
+        for node in &nodes {
+            has(node, &["count"]);
+        }
+        let owner = first_owner(slot_of(&nodes, "m"));
+        let mut other = nodes[(owner + 1) % PRIMARIES].client();
+        for id in 0..8 {
+            let add = format!("WASM.SCHEDULE ADD s{id} count EVERY 10ms KEYS m");
+            assert_eq!(other.run(&add), ok());
+        }
+        run_until(&nodes, &["GET", "m"], |value| {
+            let runs = value.text().and_then(|runs| runs.parse().ok());
+            runs >= Some(50)
+        });
+        for id in 0..8 {
+            let del = format!("WASM.SCHEDULE DEL s{id}");
+            assert_eq!(other.run(&del), ok());
+        }
+        known(&nodes, "WASM.SCHEDULE", 0);
+        // What the owner sent before this has arrived everywhere when this has.
+        let add = "WASM.SCHEDULE ADD last count CRON @yearly KEYS m";
+        assert_eq!(nodes[owner].client().run(add), ok());
+        known(&nodes, "WASM.SCHEDULE", 1);
+    }
+}
