@@ -12,8 +12,11 @@ pub(crate) type Name = Box<[u8]>;
 #[derive(Default)]
 pub(crate) struct Known {
     names: BTreeSet<Name>,
-    /// Number of names in each part of the data.
-    counts: HashMap<Place, usize>,
+    /// The same names by their part of the data, so that a part is compared without a look at the others.
+    by_place: HashMap<Place, BTreeSet<Name>>,
+    /// Number of names that comparisons have looked at.
+    #[cfg(test)]
+    looked_at: usize,
 }
 
 /// Names in which a hash differs from what was known of it.
@@ -28,7 +31,8 @@ pub(crate) struct Difference {
 impl Known {
     pub(crate) fn insert(&mut self, name: &[u8]) {
         if self.names.insert(name.into()) {
-            *self.counts.entry(place_of(name)).or_default() += 1;
+            let part = self.by_place.entry(place_of(name)).or_default();
+            part.insert(name.into());
         }
     }
 
@@ -37,17 +41,17 @@ impl Known {
             return;
         }
         let place = place_of(name);
-        if let Some(count) = self.counts.get_mut(&place) {
-            *count -= 1;
-            if *count == 0 {
-                self.counts.remove(&place);
+        if let Some(part) = self.by_place.get_mut(&place) {
+            part.remove(name);
+            if part.is_empty() {
+                self.by_place.remove(&place);
             }
         }
     }
 
     /// Number of names in a part of the data.
     pub(crate) fn count(&self, place: Place) -> usize {
-        self.counts.get(&place).copied().unwrap_or(0)
+        self.by_place.get(&place).map_or(0, BTreeSet::len)
     }
 
     /// Returns at most `count` names that begin with `prefix` and come after `after`, in order.
@@ -65,16 +69,20 @@ impl Known {
     /// Compares a part of the data with the names that are in it. Those that are gone are not known any more;
     /// those that are new have still to be read.
     pub(crate) fn compare(&mut self, place: Place, found: BTreeSet<Name>) -> Difference {
-        let ours = self.names.iter().filter(|name| place_of(name) == place);
-        let gone: Vec<Name> = ours
-            .filter(|name| !found.contains(*name))
-            .cloned()
-            .collect();
+        let ours = self.by_place.get(&place);
+        #[cfg(test)]
+        {
+            self.looked_at += ours.map_or(0, BTreeSet::len) + found.len();
+        }
+        let gone = ours.into_iter().flat_map(|ours| ours.difference(&found));
+        let gone: Vec<Name> = gone.cloned().collect();
         for name in &gone {
             self.remove(name);
         }
+        let ours = self.by_place.get(&place);
+        let is_known = |name: &Name| ours.is_some_and(|ours| ours.contains(name));
         let new = found.into_iter();
-        let new = new.filter(|name| place_of(name) == place && !self.names.contains(name));
+        let new = new.filter(|name| place_of(name) == place && !is_known(name));
         Difference {
             new: new.collect(),
             gone,
@@ -132,6 +140,27 @@ mod tests {
         );
         known.remove(FIRST.as_bytes());
         assert_eq!(known.count(place), 0);
+    }
+
+    /// A range of slots leaves while very many events wait in others.
+    #[test]
+    fn a_comparison_looks_at_the_names_of_its_part_alone() {
+        const PARTS: u16 = 100;
+        let mut known = Known::default();
+        let name = |number: u64| format!("event/{number:016x}");
+        let numbers = (0..100_000).map(|number: u64| (number << 14) | (number % u64::from(PARTS)));
+        for number in numbers {
+            known.insert(name(number).as_bytes());
+        }
+        for part in 0..10 {
+            let difference = known.compare((Queue::Events, part), BTreeSet::new());
+            assert_eq!((difference.gone.len(), difference.new.len()), (1000, 0));
+        }
+        assert_eq!(known.looked_at, 10 * 1000);
+        let came = name(u64::from(PARTS)).into_bytes().into_boxed_slice();
+        let difference = known.compare((Queue::Events, PARTS), BTreeSet::from([came.clone()]));
+        assert_eq!(difference.new, [came]);
+        assert_eq!(known.looked_at, 10 * 1000 + 1);
     }
 
     #[test]
