@@ -1,6 +1,6 @@
 //! The schedules in memory, and the next one that is due.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -18,7 +18,12 @@ const RUNNING_MAX: usize = 16;
 
 /// The schedules of a runtime.
 #[derive(Debug, Default)]
-pub(crate) struct Schedules(Mutex<State>);
+pub(crate) struct Schedules {
+    /// Held while schedules are added, removed and replaced by clients, which may wait for a disk. It comes before
+    /// the lock of the state.
+    changing: Mutex<()>,
+    state: Mutex<State>,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -30,6 +35,8 @@ struct State {
     added: u64,
     /// True if schedules are not run here until [`Schedules::set_here`] says so.
     elsewhere: bool,
+    /// Those that are about to be replaced, or to go: what is kept of them says so already.
+    replaced: HashSet<FunctionName>,
 }
 
 #[derive(Debug)]
@@ -42,11 +49,13 @@ struct Entry {
     generation: u64,
 }
 
-/// Schedules of one function that are about to take the place of others. No schedule is added, removed, begun
-/// or settled until this is dropped, so that what is kept of them stays what the table has.
+/// Schedules of one function that are about to take the place of others. No client adds or removes a schedule
+/// until this is dropped. Schedules run meanwhile; a run of one that is about to be replaced is noted in the
+/// table alone, so that what is kept of its successor stays.
 #[derive(Debug)]
 pub(crate) struct ScheduleReplacement<'s> {
-    state: MutexGuard<'s, State>,
+    table: &'s Schedules,
+    _changing: MutexGuard<'s, ()>,
     /// Schedules that are new, or differ from the one of the same id.
     pub(crate) put: Vec<Schedule>,
     /// Ids of those that go.
@@ -78,7 +87,8 @@ impl Schedules {
         schedule: Schedule,
         keep: impl FnOnce(&Schedule) -> Result<(), CallError>,
     ) -> Result<(), CallError> {
-        let mut state = self.0.lock();
+        let _changing = self.changing.lock();
+        let mut state = self.state.lock();
         if state.by_id.contains_key(&schedule.id) {
             return Err(CallError::new(
                 Code::Exists,
@@ -112,7 +122,8 @@ impl Schedules {
         function: &[u8],
         wanted: Vec<Schedule>,
     ) -> Result<ScheduleReplacement<'_>, CallError> {
-        let state = self.0.lock();
+        let changing = self.changing.lock();
+        let mut state = self.state.lock();
         let is_mine = |entry: &&Entry| entry.schedule.is_declared_by(function);
         let mut gone: Vec<_> = state.by_id.values().filter(is_mine).collect();
         let mut put = Vec::new();
@@ -140,12 +151,20 @@ impl Schedules {
                 "with those that the module declares there would be {count} schedules, the limit is {SCHEDULES_MAX}; remove some with WASM.SCHEDULE DEL"
             )));
         }
-        Ok(ScheduleReplacement { state, put, gone })
+        let replaced = put.iter().map(|one| &one.id).chain(&gone);
+        state.replaced = replaced.cloned().collect();
+        drop(state);
+        Ok(ScheduleReplacement {
+            table: self,
+            _changing: changing,
+            put,
+            gone,
+        })
     }
 
     /// Adds a schedule that is kept already.
     pub(crate) fn load(&self, schedule: Schedule) {
-        self.0.lock().insert(schedule);
+        self.state.lock().insert(schedule);
     }
 
     /// Removes a schedule after `forget` has removed what is kept of it. A run of it ends undisturbed.
@@ -155,7 +174,8 @@ impl Schedules {
         may_remove: impl FnOnce(&Schedule) -> bool,
         forget: impl FnOnce() -> Result<(), CallError>,
     ) -> Result<(), CallError> {
-        let mut state = self.0.lock();
+        let _changing = self.changing.lock();
+        let mut state = self.state.lock();
         let name = FunctionName::parse(id).ok();
         let mine = |name: &FunctionName| {
             let entry = state.by_id.get(name);
@@ -179,7 +199,7 @@ impl Schedules {
         ids: &[FunctionName],
         visit: impl FnOnce(Vec<(&FunctionName, Option<&Schedule>)>) -> R,
     ) -> R {
-        let state = self.0.lock();
+        let state = self.state.lock();
         let found = ids.iter().map(|id| {
             let entry = state.by_id.get(id);
             (id, entry.map(|entry| &entry.schedule))
@@ -189,7 +209,7 @@ impl Schedules {
 
     /// Returns all schedules in the order of their ids, with true for those that run.
     pub(crate) fn list(&self) -> Vec<(Schedule, bool)> {
-        let state = self.0.lock();
+        let state = self.state.lock();
         let entries = state.by_id.values();
         entries
             .map(|entry| (entry.schedule.clone(), entry.running))
@@ -198,25 +218,25 @@ impl Schedules {
 
     /// Returns true if there is a schedule for which `is` returns true.
     pub(crate) fn any(&self, is: impl Fn(&Schedule) -> bool) -> bool {
-        let state = self.0.lock();
+        let state = self.state.lock();
         state.by_id.values().any(|entry| is(&entry.schedule))
     }
 
     /// Returns the number of schedules.
     pub(crate) fn len(&self) -> usize {
-        self.0.lock().by_id.len()
+        self.state.lock().by_id.len()
     }
 
     /// Returns the due time of the schedule that comes next.
     pub(crate) fn next_time(&self) -> Option<i64> {
-        let state = self.0.lock();
+        let state = self.state.lock();
         let idle = state.by_id.values().filter(|entry| entry.may_run());
         idle.filter_map(|entry| entry.schedule.next).min()
     }
 
     /// Returns what is due at `now`; `waker` is woken when that may have changed.
     pub(crate) fn next(self: &Arc<Self>, now: i64, waker: &Waker) -> Next {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         state.waiting = Some(waker.clone());
         if state.running >= RUNNING_MAX {
             return Next::Never;
@@ -245,7 +265,7 @@ impl Schedules {
 impl Schedules {
     /// Takes in a schedule as another server has it, in the place of one of the same id.
     pub(crate) fn adopt(&self, schedule: Schedule) {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         match state.by_id.get_mut(&schedule.id) {
             // The same one, after a run elsewhere.
             Some(entry) if entry.schedule.added == schedule.added => {
@@ -259,13 +279,13 @@ impl Schedules {
     /// Removes a schedule that another server has removed.
     pub(crate) fn adopt_removal(&self, id: &[u8]) {
         if let Ok(name) = FunctionName::parse(id) {
-            self.0.lock().by_id.remove(&name);
+            self.state.lock().by_id.remove(&name);
         }
     }
 
     /// Forgets all schedules.
     pub(crate) fn clear(&self) {
-        self.0.lock().by_id.clear();
+        self.state.lock().by_id.clear();
     }
 
     /// Says which schedules this server runs from now on, by their first key or their id. Times of a
@@ -273,14 +293,14 @@ impl Schedules {
     pub(crate) fn set_here(&self, now: i64, grace: i64, here: &mut dyn FnMut(&[u8]) -> bool) {
         // Asked without the lock, because the answer may take one that is held around this one elsewhere.
         let names: Vec<(FunctionName, Box<[u8]>)> = {
-            let state = self.0.lock();
+            let state = self.state.lock();
             let entries = state.by_id.values();
             entries
                 .map(|entry| (entry.schedule.id.clone(), entry.schedule.place().into()))
                 .collect()
         };
         let runs_here: Vec<bool> = names.iter().map(|(_, place)| here(place)).collect();
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         state.elsewhere = true;
         let mut came = false;
         for ((id, _), here) in names.iter().zip(runs_here) {
@@ -302,14 +322,25 @@ impl Schedules {
 }
 
 impl ScheduleReplacement<'_> {
-    /// Replaces the schedules.
-    pub(crate) fn activate(mut self) {
+    /// Replaces the schedules, together with what `publish` replaces. Returns its result. No schedule begins or is
+    /// settled in between.
+    pub(crate) fn activate<R>(&mut self, publish: impl FnOnce() -> R) -> R {
+        let mut state = self.table.state.lock();
+        let published = publish();
         for id in &self.gone {
-            self.state.by_id.remove(id);
+            state.by_id.remove(id);
         }
-        for schedule in self.put {
-            self.state.insert(schedule);
+        for schedule in self.put.drain(..) {
+            state.insert(schedule);
         }
+        state.replaced.clear();
+        published
+    }
+}
+
+impl Drop for ScheduleReplacement<'_> {
+    fn drop(&mut self) {
+        self.table.state.lock().replaced.clear();
     }
 }
 
@@ -345,17 +376,21 @@ impl DueRun {
         &self.schedule
     }
 
-    /// Passes true to `keep` if the schedule has not been removed meanwhile, and notes what became of
-    /// the run if it returns no error. No schedule is added or removed until `keep` returns.
+    /// Passes true to `keep` if the run is to be kept: the schedule has not been removed meanwhile, and is not about
+    /// to be. Notes in the table what became of the run if `keep` returns no error. No schedule is added or
+    /// removed until it returns.
     pub(crate) fn settle<R, E>(
         &self,
         ran: &Schedule,
         keep: impl FnOnce(bool) -> Result<R, E>,
     ) -> Result<R, E> {
-        let mut state = self.table.0.lock();
-        let entry = state.by_id.get_mut(&ran.id);
+        let mut state = self.table.state.lock();
+        let State {
+            by_id, replaced, ..
+        } = &mut *state;
+        let entry = by_id.get_mut(&ran.id);
         let entry = entry.filter(|entry| entry.generation == self.generation);
-        let kept = keep(entry.is_some())?;
+        let kept = keep(entry.is_some() && !replaced.contains(&ran.id))?;
         if let Some(entry) = entry {
             entry.schedule = ran.clone();
         }
@@ -365,7 +400,7 @@ impl DueRun {
 
 impl Drop for DueRun {
     fn drop(&mut self) {
-        let mut state = self.table.0.lock();
+        let mut state = self.table.state.lock();
         state.running -= 1;
         if let Some(entry) = state.by_id.get_mut(&self.schedule.id)
             && entry.generation == self.generation
@@ -373,5 +408,92 @@ impl Drop for DueRun {
             entry.running = false;
         }
         state.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::task::Waker;
+
+    use super::{DueRun, Next, Schedule, Schedules};
+    use crate::automation::bytes::Bytes;
+    use crate::automation::schedule::when::{Missed, When};
+    use crate::registry::record::FunctionName;
+
+    fn schedule(id: &str, every: i64) -> Schedule {
+        Schedule {
+            id: FunctionName::parse(id.as_bytes()).expect("a name"),
+            function: Bytes(b"f.run".as_slice().into()),
+            when: When::Every(every),
+            missed: Missed::Skip,
+            keys: Vec::new(),
+            args: Vec::new(),
+            database: 0,
+            added: 0,
+            next: Some(every),
+            last: None,
+            runs: 0,
+            errors: 0,
+            declared: true,
+        }
+    }
+
+    fn due(table: &Arc<Schedules>, now: i64) -> Box<DueRun> {
+        match table.next(now, Waker::noop()) {
+            Next::Due(run) => run,
+            Next::At(at) => panic!("the next one is due at {at}"),
+            Next::Never => panic!("none is due"),
+        }
+    }
+
+    /// Settles a run, and returns whether it was to be kept.
+    fn settle(run: &DueRun) -> bool {
+        let mut ran = run.schedule().clone();
+        ran.note_run(100, 101, None);
+        let kept: Result<bool, ()> = run.settle(&ran, Ok);
+        kept.expect("no error")
+    }
+
+    /// Runs and ids of the schedules.
+    fn listed(table: &Schedules) -> Vec<(String, u64)> {
+        let list = table.list().into_iter();
+        list.map(|(one, _)| (one.id.as_str().to_owned(), one.runs))
+            .collect()
+    }
+
+    /// As while the registry is written to a disk that takes its time.
+    #[test]
+    fn schedules_run_while_others_are_about_to_be_replaced() {
+        let table = Arc::new(Schedules::default());
+        for id in ["changes", "goes", "stays"] {
+            table.load(schedule(id, 100));
+        }
+        let wanted = || vec![schedule("changes", 500), schedule("stays", 100)];
+        let runs = [due(&table, 100), due(&table, 100), due(&table, 100)];
+        let replacement = table.prepare_declared(b"f", wanted()).expect("prepared");
+        assert_eq!(listed(&table).len(), 3, "the table is not held");
+        let kept = runs.each_ref().map(|run| settle(run));
+        assert_eq!(
+            kept,
+            [false, false, true],
+            "what is kept is their successors'"
+        );
+        drop(runs);
+        // It was given up: what ran is what the table has.
+        drop(replacement);
+        let ran = ["changes", "goes", "stays"].map(|id| (id.to_owned(), 1));
+        assert_eq!(listed(&table), ran);
+        assert!(settle(&due(&table, 200)), "it is kept again");
+
+        let mut replacement = table.prepare_declared(b"f", wanted()).expect("prepared");
+        let run = due(&table, 200);
+        assert_eq!(replacement.activate(|| 7), 7);
+        drop(replacement);
+        assert!(!settle(&run), "it is gone");
+        assert_eq!(
+            listed(&table),
+            [("changes".to_owned(), 0), ("stays".to_owned(), 1)]
+        );
     }
 }

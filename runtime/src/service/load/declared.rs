@@ -252,10 +252,9 @@ impl<K: Keyspace> Runtime<K> {
     ) -> (R, Vec<GoneTrigger>) {
         let Replacement {
             triggers,
-            schedules,
+            mut schedules,
         } = replacement;
-        let published = triggers.activate(publish);
-        schedules.activate();
+        let published = schedules.activate(|| triggers.activate(publish));
         // While no trigger of the same name can be added.
         let gone = triggers.gone.iter().map(|name| GoneTrigger {
             name: name.clone(),
