@@ -196,6 +196,12 @@ pub(crate) fn look_up(
     })
 }
 
+/// Returns true if only the server itself can tell what a command would do: it may belong to a module that was
+/// loaded later, or its keys depend on its arguments.
+pub(crate) fn needs_server(argv: &[&[u8]]) -> bool {
+    find(argv).is_none_or(|info| info.movable)
+}
+
 /// Describes what a command would do.
 ///
 /// # Errors

@@ -84,10 +84,16 @@ impl Keyspace for ServerKeyspace {
     }
 
     fn describe(&self, argv: &[&[u8]]) -> Result<CommandAccess, DescribeError> {
-        current_call::with(|current| {
-            current.with_context(|context| command_table::describe(Some(context), argv))
-        })
-        .unwrap_or_else(|| command_table::describe(None, argv))
+        let described = current_call::with(|current| {
+            // Off the main thread, the context costs the server's lock.
+            let asks = current.is_on_main_thread() || command_table::needs_server(argv);
+            asks.then(|| {
+                current.with_context(|context| command_table::describe(Some(context), argv))
+            })
+        });
+        described
+            .flatten()
+            .unwrap_or_else(|| command_table::describe(None, argv))
     }
 
     fn is_command(&self, name: &[u8]) -> bool {

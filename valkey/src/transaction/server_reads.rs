@@ -178,9 +178,9 @@ fn open<'s>(server: Server<'s>, key: &KeyRef) -> Option<OpenKey<'s>> {
 }
 
 /// Returns true if the caller may run a command. On the main thread the server checks that itself,
-/// when the command runs.
+/// when the command runs. Of a user who may do everything, the server is not asked for each command.
 fn may_run(context: Context<'_>, name: &[u8], words: &[Owned<'_>]) -> bool {
-    if context.caller() == Caller::OfContext {
+    if context.caller() == Caller::OfContext || context.is_caller_unrestricted() {
         return true;
     }
     let name = context.string(name);
