@@ -46,10 +46,18 @@ struct State {
     ready: VecDeque<LaneKey>,
     /// Lanes whose first event failed, until their pause is over.
     paused: BTreeSet<(Moment, LaneKey)>,
-    pending: usize,
-    pending_bytes: usize,
+    pending: Pending,
     running: usize,
     waiting: Option<Waker>,
+}
+
+/// Counts of the events that wait.
+#[derive(Debug, Default)]
+struct Pending {
+    events: usize,
+    bytes: usize,
+    /// Number of events of each trigger that has any, so that telling it takes no look at each of them.
+    by_trigger: HashMap<Arc<[u8]>, usize>,
 }
 
 /// An event by the number and the length of its record.
@@ -108,8 +116,7 @@ impl EventQueue {
     /// Adds an event to the end of its lane.
     pub(crate) fn push(&self, lane: LaneKey, number: u64, bytes: usize) {
         let mut state = self.0.lock();
-        state.pending += 1;
-        state.pending_bytes += bytes;
+        state.pending.add(&lane.trigger, bytes);
         let entry = state.lanes.entry(lane.clone()).or_default();
         entry.events.push_back(Waiting { number, bytes });
         if entry.events.len() == 1 {
@@ -127,9 +134,20 @@ impl EventQueue {
     pub(crate) fn usage(&self) -> Usage {
         let state = self.0.lock();
         Usage {
-            pending: state.pending,
-            bytes: state.pending_bytes,
+            pending: state.pending.events,
+            bytes: state.pending.bytes,
         }
+    }
+
+    /// Returns the number of events of a trigger that wait.
+    pub(crate) fn count_of(&self, trigger: &[u8]) -> usize {
+        let state = self.0.lock();
+        state
+            .pending
+            .by_trigger
+            .get(trigger)
+            .copied()
+            .unwrap_or_default()
     }
 
     /// Returns the moment at which a pause ends, the earliest one.
@@ -192,7 +210,7 @@ impl EventQueue {
         let numbers: HashSet<u64> = numbers.iter().copied().collect();
         let mut state = self.0.lock();
         let state = &mut *state;
-        let (pending, pending_bytes) = (&mut state.pending, &mut state.pending_bytes);
+        let pending = &mut state.pending;
         state.lanes.retain(|lane, entry| {
             if *lane.trigger != *trigger {
                 return true;
@@ -202,8 +220,7 @@ impl EventQueue {
             entry.events.retain(|waiting| {
                 let stays = !numbers.contains(&waiting.number);
                 if !stays {
-                    *pending -= 1;
-                    *pending_bytes -= waiting.bytes;
+                    pending.remove(&lane.trigger, waiting.bytes);
                 }
                 stays
             });
@@ -224,15 +241,14 @@ impl EventQueue {
     pub(crate) fn forget(&self, numbers: &HashSet<u64>) {
         let mut state = self.0.lock();
         let state = &mut *state;
-        let (pending, bytes) = (&mut state.pending, &mut state.pending_bytes);
-        state.lanes.retain(|_, entry| {
+        let pending = &mut state.pending;
+        state.lanes.retain(|lane, entry| {
             let delivered = entry.running.then(|| entry.events.pop_front()).flatten();
             let first = entry.events.front().copied();
             entry.events.retain(|waiting| {
                 let gone = numbers.contains(&waiting.number);
                 if gone {
-                    *pending -= 1;
-                    *bytes -= waiting.bytes;
+                    pending.remove(&lane.trigger, waiting.bytes);
                 }
                 !gone
             });
@@ -257,6 +273,30 @@ impl EventQueue {
             waiting,
             ..State::default()
         };
+    }
+}
+
+impl Pending {
+    fn add(&mut self, trigger: &Arc<[u8]>, bytes: usize) {
+        self.events += 1;
+        self.bytes += bytes;
+        match self.by_trigger.get_mut(trigger) {
+            Some(count) => *count += 1,
+            None => {
+                self.by_trigger.insert(Arc::clone(trigger), 1);
+            }
+        }
+    }
+
+    fn remove(&mut self, trigger: &Arc<[u8]>, bytes: usize) {
+        self.events -= 1;
+        self.bytes -= bytes;
+        if let Some(count) = self.by_trigger.get_mut(trigger) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_trigger.remove(trigger);
+            }
+        }
     }
 }
 
@@ -330,8 +370,7 @@ impl Turn {
         } else {
             entry.tries = 0;
             if let Some(waiting) = entry.events.pop_front() {
-                state.pending -= 1;
-                state.pending_bytes -= waiting.bytes;
+                state.pending.remove(&self.lane.trigger, waiting.bytes);
             }
             if entry.events.is_empty() {
                 state.lanes.remove(&self.lane);
@@ -442,6 +481,7 @@ mod tests {
         queue.forget(&HashSet::from([1, 2, 4, 5, 99]));
         // The first one is still being delivered.
         assert_eq!((queue.usage().pending, queue.usage().bytes), (3, 30));
+        assert_eq!((queue.count_of(b"t"), queue.count_of(b"u")), (3, 0));
         running.finish();
         let third = next(&queue, now).expect("of a");
         assert_eq!(third.number, 3);
@@ -502,9 +542,11 @@ mod tests {
         for turn in turns {
             turn.finish();
         }
+        assert_eq!(queue.count_of(b"t"), 1);
         let late = next(&queue, now).expect("it came later");
         assert_eq!(late.number, 100);
         late.finish();
+        assert_eq!(queue.count_of(b"t"), 0);
         assert_eq!(queue.usage(), super::Usage::default());
         assert!(next(&queue, now).is_none());
     }

@@ -62,7 +62,7 @@ pub(super) fn info<K: Keyspace>(
     let trigger = allowed(runtime, functions, name)?;
     let mut fields = Fields::new(reply);
     definition(&trigger, &mut fields);
-    let pending = runtime.triggers().queue.events_of(name).len();
+    let pending = runtime.triggers().queue.count_of(name);
     fields.count("pending", pending as u64);
     let figures = &trigger.figures;
     let count = |figure: &AtomicU64| figure.load(Ordering::Relaxed);

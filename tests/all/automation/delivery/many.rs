@@ -5,7 +5,10 @@ use std::time::Instant;
 use ferrite_tests::{Client, Reply, Server, encode};
 
 use super::super::{define, ok};
-use super::{TALLY, figure};
+use super::figure;
+
+/// Appends the value of a key to a list beside it.
+const BESIDE: &str = include_str!("../engines/beside.wat");
 
 /// Events in a plain run.
 const EVENTS: usize = 5_000;
@@ -16,19 +19,24 @@ const BATCH: usize = 1_000;
 /// Keys that the events are of.
 const KEYS: usize = 500;
 
+/// The key that an event is of, which has 5 bytes.
+fn key_of(number: usize) -> String {
+    format!("k:{:03}", number % KEYS)
+}
+
 fn pending(client: &mut Client) -> usize {
     usize::try_from(figure(client, "pending")).expect("a count")
 }
 
 #[test]
-fn each_of_very_many_events_is_delivered_once() {
+fn each_of_very_many_events_is_delivered_once_and_in_order() {
     let events = std::env::var("FERRITE_EVENTS").map_or(EVENTS, |text| {
         text.parse().expect("FERRITE_EVENTS is a number")
     });
     let server = Server::start();
     let (mut client, mut other) = (server.client(), server.client());
-    define(&mut client, "tally", TALLY);
-    let add = "WASM.TRIGGER ADD t tally KEYS k:* EVENTS set";
+    define(&mut client, "beside", BESIDE);
+    let add = "WASM.TRIGGER ADD t beside KEYS k:??? EVENTS set";
     assert_eq!(client.run(add), ok());
     let before = server.memory_kib("VmRSS");
     let started = Instant::now();
@@ -37,7 +45,7 @@ fn each_of_very_many_events_is_delivered_once() {
         let numbers = batch * BATCH..events.min((batch + 1) * BATCH);
         let sent = numbers
             .clone()
-            .flat_map(|number| encode(&["SET", &format!("k:{}", number % KEYS), "v"]));
+            .flat_map(|number| encode(&["SET", &key_of(number), &number.to_string()]));
         client.send(&sent.collect::<Vec<u8>>());
         for _ in numbers {
             assert_eq!(client.reply(), ok());
@@ -49,20 +57,13 @@ fn each_of_very_many_events_is_delivered_once() {
     let delivered = started.elapsed();
     // Writes wait at this many, and those under way at that moment come on top.
     assert!(longest <= 100_000 + BATCH, "{longest} events waited");
-    let keys: Vec<String> = (0..KEYS.min(events))
-        .map(|key| format!("nk:{key}"))
-        .collect();
-    let words: Vec<&str> = std::iter::once("MGET")
-        .chain(keys.iter().map(String::as_str))
-        .collect();
-    let tallies = client.call(&words);
-    let tallies = tallies.elements().expect("a list").iter();
-    let tallies: Vec<usize> = tallies
-        .map(|one| one.text().and_then(|text| text.parse().ok()).unwrap_or(0))
-        .collect();
-    for (key, tally) in tallies.iter().enumerate() {
-        let expected = events / KEYS + usize::from(key < events % KEYS);
-        assert_eq!(*tally, expected, "nk:{key}");
+    for first in 0..KEYS.min(events) {
+        let list = format!("{}.log", key_of(first));
+        let noted = client.call(&["LRANGE", &list, "0", "-1"]);
+        let noted = noted.elements().expect("a list").iter();
+        let noted = noted.map(|one| one.text().and_then(|text| text.parse::<usize>().ok()));
+        let caused = (first..events).step_by(KEYS).map(Some);
+        assert!(noted.eq(caused), "{list}: each value once, in order");
     }
     for field in ["occurred", "delivered"] {
         let count = figure(&mut client, field);

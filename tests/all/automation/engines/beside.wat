@@ -1,5 +1,5 @@
 ;; Appends argument 4, the new value of the key that an event is of, to the list of this key's name with ".log"
-;; behind it. Key and value have at most 5 bytes.
+;; behind it. The key has at most 5 bytes, the value at most 9.
 (module
   (import "ferrite" "key" (func $key (param i32 i32 i32) (result i32)))
   (import "ferrite" "arg" (func $arg (param i32 i32 i32) (result i32)))
@@ -28,7 +28,7 @@
     (local.set $length (call $key (i32.const 0) (i32.const 256) (i32.const 5)))
     (memory.copy (i32.add (i32.const 256) (local.get $length)) (i32.const 5) (i32.const 4))
     (call $text (i32.const 256) (i32.add (local.get $length) (i32.const 4)))
-    (local.set $length (call $arg (i32.const 4) (i32.const 512) (i32.const 5)))
+    (local.set $length (call $arg (i32.const 4) (i32.const 512) (i32.const 9)))
     (call $text (i32.const 512) (local.get $length))
     (if (i32.lt_s (call $call (i32.const 0) (i32.const 5) (i32.const 1024)
         (i32.sub (global.get $to) (i32.const 1024)) (i32.const 2048) (i32.const 256))
