@@ -63,8 +63,14 @@ pub trait EventSink: Send + Sync {
     /// server.
     fn forget(&self, names: &[Box<[u8]>]);
 
-    /// Notes an event that is not kept, because the sink is full and this host's writes cannot wait.
-    fn refuse(&self, event: &KeyspaceEvent<'_>);
+    /// Notes an event that is lost before the sink has made records for it, and why.
+    fn refuse(&self, event: &KeyspaceEvent<'_>, reason: &str);
+
+    /// Notes an event that is lost because this record of it, which the sink made, could not be kept, and why.
+    fn lose(&self, record: &Record, reason: &str);
+
+    /// Returns why no further events can wait, for the events that are lost because of that.
+    fn full_reason(&self) -> String;
 }
 
 /// Parts that the data of a host may have: the slots of a cluster.

@@ -155,6 +155,13 @@ fn start(context: Context<'_>, args: &Args) -> Result<(), Box<dyn Error>> {
     if !listen::start(context) {
         return Err("the server does not tell what happens to keys".into());
     }
+    // A truncated file then is an error that the module sees; without the option the server would exit.
+    let mut module_options = ffi::OPTION_HANDLE_IO_ERRORS;
+    if listen::start_for_slots(context) {
+        module_options |= ffi::OPTION_HANDLE_SLOT_MIGRATION;
+    }
+    // SAFETY: a live context while the module loads.
+    unsafe { (api().set_module_options)(context.raw(), module_options) };
     if let Some(module) = module::module() {
         duty::begin(module, context);
     }

@@ -24,8 +24,10 @@ pub struct TriggerFigures {
     pub delivered: u64,
     /// Calls that failed, those that refused a write included.
     pub failures: u64,
-    /// Events that were given up.
+    /// Events that were given up, or lost.
     pub given_up: u64,
+    /// Times that an event was to be given up and could not, because that could not be kept.
+    pub not_given_up: u64,
 }
 
 /// Figures of a schedule since it was added.

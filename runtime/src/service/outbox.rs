@@ -85,8 +85,16 @@ impl EventSink for RuntimeSink {
         }
     }
 
-    fn refuse(&self, event: &KeyspaceEvent<'_>) {
-        self.triggers.refuse(event);
+    fn refuse(&self, event: &KeyspaceEvent<'_>, reason: &str) {
+        self.triggers.refuse(event, reason);
+    }
+
+    fn lose(&self, record: &Record, reason: &str) {
+        self.triggers.lose(record, reason);
+    }
+
+    fn full_reason(&self) -> String {
+        self.triggers.full_reason()
     }
 }
 

@@ -22,7 +22,7 @@ use crate::automation::reply::error_of;
 use crate::automation::trigger::definition::{self, Phase, Trigger};
 use crate::automation::trigger::event::{self, DEAD_PREFIX, PREFIX, QueuedEvent};
 use crate::automation::trigger::queue::{EventQueue, Next, TRIES_MAX, Turn};
-use crate::automation::trigger::table::Triggers;
+use crate::automation::trigger::table::{ActiveTrigger, Triggers};
 use crate::call::outer_transaction::OuterTransaction;
 use crate::call::request::{CallRequest, OPTIMISTIC_TRIES_MAX, ReceiptOf};
 use crate::error::{CallError, Code};
@@ -422,8 +422,12 @@ impl<K: Keyspace> Delivery<K> {
                         turn.finish();
                         Some(receipt)
                     }
-                    // Nothing can be written at present.
-                    Some(Err(_)) | None => {
+                    Some(Err(not_kept)) => {
+                        runtime.note_not_given_up(&trigger, &key, &error, &not_kept);
+                        turn.retry();
+                        None
+                    }
+                    None => {
                         turn.retry();
                         None
                     }
@@ -526,6 +530,27 @@ impl<K: Keyspace> Runtime<K> {
         }
         let function = self.function(definition::function_of(&trigger.function));
         function.is_ok_and(|known| known.record().permissions.may_read_values(type_name))
+    }
+
+    /// Tells that an event was to be given up because of `error`, and stays because that could not be kept.
+    fn note_not_given_up(
+        &self,
+        trigger: &ActiveTrigger,
+        key: &str,
+        error: &str,
+        not_kept: &CallError,
+    ) {
+        let (name, target) = (&trigger.trigger.name, &trigger.trigger.function);
+        tracing::warn!(trigger = %name, key, error, %not_kept, "an event could not be given up, and is tried again");
+        let text = format!(
+            "{}; an event could not be given up, whose last error is: {error}",
+            not_kept.text()
+        );
+        let told = CallError::new(not_kept.code(), text);
+        trigger.figures.note_not_given_up(&told.to_string());
+        if let Ok(function) = self.function(definition::function_of(target)) {
+            function.stats().record_error(&told, None);
+        }
     }
 
     /// Keeps an event among those that were given up.

@@ -28,7 +28,7 @@ pub(super) fn write(runtime: &Functions, page: &mut Page) {
         "Bytes of those events.",
         pending_bytes,
     );
-    let metrics: [TriggerMetric; 4] = [
+    let metrics: [TriggerMetric; 5] = [
         (
             "ferrite_trigger_events_total",
             "Events that triggers got.",
@@ -48,6 +48,11 @@ pub(super) fn write(runtime: &Functions, page: &mut Page) {
             "ferrite_trigger_given_up_total",
             "Events that were given up.",
             |trigger| trigger.given_up,
+        ),
+        (
+            "ferrite_trigger_not_given_up_total",
+            "Times that an event was to be given up and could not, because nothing could be written.",
+            |trigger| trigger.not_given_up,
         ),
     ];
     for (name, help, value) in metrics {

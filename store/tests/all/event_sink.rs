@@ -73,7 +73,13 @@ impl EventSink for Sink {
 
     fn forget(&self, _: &[Box<[u8]>]) {}
 
-    fn refuse(&self, _: &KeyspaceEvent<'_>) {}
+    fn refuse(&self, _: &KeyspaceEvent<'_>, _: &str) {}
+
+    fn lose(&self, _: &Record, _: &str) {}
+
+    fn full_reason(&self) -> String {
+        String::new()
+    }
 
     fn is_full(&self) -> bool {
         self.full.load(Ordering::Relaxed)

@@ -7,7 +7,9 @@ use ferrite_tests::{Client, EngineKind, Reply};
 use super::engines_outbox::OPEN;
 use super::outbox::{OUTBOX, add, define, field, given_up, info, post, wait_for};
 use super::receiver::{ReceivingServer, free_port, url};
-use crate::engines::cluster::{MovingSlot, cluster_of_primaries, has, owner_of, serves, slot_of};
+use crate::engines::cluster::{
+    MovingSlot, cluster_of_primaries, has, move_slot_at_once, owner_of, serves, slot_of,
+};
 use crate::engines::{info as engine_info, until};
 
 /// The same with one try for each request.
@@ -92,6 +94,47 @@ fn a_request_that_is_sent_while_its_slot_moves_is_given_up_once() {
         assert_eq!(given_up(&mut source), [], "{kind:?}");
         assert_eq!(info(&mut source, "dead"), 0, "{kind:?}");
     });
+}
+
+/// Requests wait for a server that is not there, and their slot moves as a whole meanwhile.
+#[test]
+fn requests_that_wait_are_sent_once_by_the_node_that_gets_their_slot() {
+    let kind = EngineKind::Valkey;
+    if !EngineKind::here().contains(&kind) {
+        return;
+    }
+    let nodes = cluster_of_primaries(kind, 2, &OPEN);
+    let slot = slot_of(&nodes, "k");
+    let owner = owner_of(slot, 2);
+    let [mut source, mut target] = [owner, 1 - owner].map(|node| nodes[node].client());
+    let permissions = r#"{"allow_network": ["http://127.0.0.1:*"]}"#;
+    let words = [
+        "WASM.DEFINE",
+        "f",
+        OUTBOX,
+        "PERMISSIONS",
+        permissions,
+        "CLUSTER",
+    ];
+    let reply = source.call(&words);
+    assert!(reply.error().is_none(), "{reply:?}");
+    has(&nodes[1 - owner], &["f"]);
+    let port = free_port();
+    let mut keys: Vec<String> = (0..5)
+        .map(|_| add_for_key(&mut source, "k", &url(port, "/")))
+        .collect();
+    move_slot_at_once(&nodes, slot, owner, 1 - owner);
+    wait_for(&mut target, "pending", 5);
+    wait_for(&mut source, "pending", 0);
+    let receiver = ReceivingServer::start_at(port);
+    let mut arrived: Vec<String> = (0..5).map(|_| receiver.next().key).collect();
+    keys.sort_unstable();
+    arrived.sort_unstable();
+    assert_eq!(arrived, keys);
+    wait_for(&mut target, "sent", 5);
+    wait_for(&mut target, "pending", 0);
+    assert_eq!(info(&mut source, "sent"), 0);
+    assert_eq!(receiver.arrived.try_iter().count(), 0);
 }
 
 #[test]

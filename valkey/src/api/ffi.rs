@@ -11,6 +11,7 @@
 
 use std::ffi::{CString, c_char, c_int, c_long, c_longlong, c_uchar, c_void};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 macro_rules! opaque {
     ($($(#[$doc:meta])* $name:ident;)*) => {
@@ -72,6 +73,8 @@ pub(crate) const HASH_DELETE: *mut RmString = std::ptr::without_provenance_mut(1
 
 /// The module handles read errors of truncated files itself.
 pub(crate) const OPTION_HANDLE_IO_ERRORS: c_int = 1;
+/// The module goes on with what it has in slots that move as a whole; Valkey 9 and later.
+pub(crate) const OPTION_HANDLE_SLOT_MIGRATION: c_int = 1 << 5;
 
 pub(crate) const NO_EXPIRE: c_longlong = -1;
 
@@ -103,6 +106,12 @@ pub(crate) const EVENT_LOADING: u64 = 3;
 pub(crate) const EVENT_CONFIG: u64 = 16;
 /// A key's value goes away; Redis 7.2 and later, and Valkey.
 pub(crate) const EVENT_KEY: u64 = 17;
+/// Slots move as a whole; Valkey 9 and later. In Redis, this number is another event's.
+pub(crate) const EVENT_SLOT_MIGRATION: u64 = 19;
+pub(crate) const IMPORT_STARTED: u64 = 0;
+pub(crate) const IMPORT_ABORTED: u64 = 2;
+pub(crate) const IMPORT_COMPLETED: u64 = 4;
+pub(crate) const EXPORT_COMPLETED: u64 = 5;
 pub(crate) const KEY_DELETED: u64 = 0;
 pub(crate) const KEY_EXPIRED: u64 = 1;
 pub(crate) const KEY_EVICTED: u64 = 2;
@@ -132,6 +141,25 @@ pub(crate) struct KeyInfo {
     pub(crate) version: u64,
     /// The open key, which still has its value.
     pub(crate) key: *mut Key,
+}
+
+/// Data of the event that slots move as a whole.
+#[repr(C)]
+pub(crate) struct SlotMigration {
+    pub(crate) version: u64,
+    /// The name of the move, with a zero byte behind it.
+    pub(crate) name: [c_char; NODE_ID_LEN + 1],
+    pub(crate) ranges: *const SlotRange,
+    /// Number of `ranges`.
+    pub(crate) count: u32,
+}
+
+/// Slots from the first to the last.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct SlotRange {
+    pub(crate) first: c_int,
+    pub(crate) last: c_int,
 }
 
 /// Callbacks of a data type, in version 4 and, with the last five, version 5 of the interface.
@@ -201,6 +229,8 @@ macro_rules! api {
                 // SAFETY: the interface's first rule: a context begins with the address of the
                 // function that looks others up.
                 let get: GetApi = unsafe { *ctx.cast::<GetApi>() };
+                let valkeys = format!("{PREFIX_OF_VALKEY}Alloc");
+                IS_VALKEY.store(find_as(get, &valkeys).is_some(), Ordering::Relaxed);
                 Ok(Self {
                     $($field: {
                         let address = find(get, $name).ok_or(MissingFunction { name: $name })?;
@@ -220,18 +250,21 @@ macro_rules! api {
 
 type GetApi = unsafe extern "C" fn(*const c_char, *mut *mut c_void) -> c_int;
 
+/// Begins the names of functions in Valkey, which has them under the prefix of Redis too.
+const PREFIX_OF_VALKEY: &str = "ValkeyModule_";
+
 /// Returns the address of a function, under either prefix.
 fn find(get: GetApi, name: &str) -> Option<*mut c_void> {
-    for prefix in ["ValkeyModule_", "RedisModule_"] {
-        let name = CString::new(format!("{prefix}{name}")).ok()?;
-        let mut address = std::ptr::null_mut();
-        // SAFETY: a C string and a place for an address, as the function wants them.
-        let found = unsafe { get(name.as_ptr(), &raw mut address) };
-        if found == OK && !address.is_null() {
-            return Some(address);
-        }
-    }
-    None
+    let mut prefixes = [PREFIX_OF_VALKEY, "RedisModule_"].into_iter();
+    prefixes.find_map(|prefix| find_as(get, &format!("{prefix}{name}")))
+}
+
+fn find_as(get: GetApi, name: &str) -> Option<*mut c_void> {
+    let name = CString::new(name).ok()?;
+    let mut address = std::ptr::null_mut();
+    // SAFETY: a C string and a place for an address, as the function wants them.
+    let found = unsafe { get(name.as_ptr(), &raw mut address) };
+    (found == OK && !address.is_null()).then_some(address)
 }
 
 api! {
@@ -335,6 +368,14 @@ api! {
 }
 
 static API: OnceLock<Api> = OnceLock::new();
+
+static IS_VALKEY: AtomicBool = AtomicBool::new(false);
+
+/// Returns true if the server is Valkey. Later versions of it and of Redis give the same numbers to different
+/// things.
+pub(crate) fn is_valkey() -> bool {
+    IS_VALKEY.load(Ordering::Relaxed)
+}
 
 /// Looks up every function.
 ///

@@ -6,8 +6,8 @@ use crate::api::ffi;
 use crate::api::locked_cell::LockedCell;
 use crate::automation::deliver;
 use crate::module::Module;
-use crate::records::place::Queue;
-use crate::records::{capture, definitions, queue};
+use crate::records::place::{Place, Queue};
+use crate::records::{capture, definitions, listen, own_slots, queue};
 use crate::registry::{cluster_bus, rdb};
 
 /// Parts of the queue that are looked at in one turn, in a cluster.
@@ -55,6 +55,9 @@ impl Duty {
     fn turn(&mut self, module: &'static Module, context: Context<'_>) {
         let runtime = &module.runtime;
         let is_primary = context.flags() & ffi::CTX_PRIMARY != 0 && !rdb::is_loading();
+        own_slots::forget(context);
+        capture::queue_left(context, is_primary);
+        let moved = listen::take_moved(context);
         if !is_primary {
             if self.active || self.sends {
                 (self.active, self.sends) = (false, false);
@@ -83,15 +86,14 @@ impl Duty {
         } else {
             parts.min(PARTS_IN_A_TURN)
         };
-        for _ in 0..looked_at {
-            self.part = (self.part + 1) % parts;
-            if calls {
-                capture::take_in(context, Queue::Events, self.part);
-            }
-            if sends {
-                capture::take_in(context, Queue::Outbox, self.part);
-            }
-        }
+        let first = self.part;
+        self.part = (first + looked_at) % parts;
+        let next = (0..looked_at).map(|distance| (first + distance) % parts);
+        let looked_at = moved.into_iter().flatten().chain(next);
+        capture::take_in_all(
+            context,
+            looked_at.flat_map(|part| queues(part, calls, sends)),
+        );
         if !calls {
             // There are no schedules.
             deliver::start(module);
@@ -108,4 +110,12 @@ impl Duty {
         // Only now, so that no schedule runs that is another's.
         deliver::start(module);
     }
+}
+
+/// The hashes of a part that this server goes through: of events if it calls functions, of requests if it sends any.
+fn queues(part: u16, calls: bool, sends: bool) -> impl Iterator<Item = Place> {
+    let events = calls.then_some((Queue::Events, part));
+    events
+        .into_iter()
+        .chain(sends.then_some((Queue::Outbox, part)))
 }

@@ -22,8 +22,11 @@ use crate::api::ffi;
 use crate::api::key::OpenKey;
 use crate::api::locked_cell::LockedCell;
 use crate::api::string::Borrowed;
-use crate::records::place::{Queue, is_queue};
+use crate::records::known::Name;
+use crate::records::noted::Noted;
+use crate::records::place::{Place, Queue, is_queue};
 use crate::records::queue::{self, Changes};
+use crate::records::{arriving, own_slots};
 
 /// Most bytes of a value that is read for an event.
 const VALUE_BYTES_MAX: usize = 64 << 10;
@@ -41,7 +44,7 @@ static DEFER: OnceLock<Defer> = OnceLock::new();
 static SENDING: AtomicBool = AtomicBool::new(false);
 
 /// Events that are queued by a job after the present command.
-static NOTED: LockedCell<Vec<Seen>> = LockedCell::new(Vec::new());
+static NOTED: LockedCell<Noted<Seen>> = LockedCell::new(Noted::new());
 
 /// The last value of a wanted key that went away, until the event about it comes.
 static GONE: LockedCell<Option<Gone>> = LockedCell::new(None);
@@ -136,17 +139,28 @@ fn is_wanted(database: c_int, key: &[u8]) -> bool {
 /// Returns true if this server is the one that acts on a change of a key here: a primary that is not
 /// loading.
 ///
-/// While a slot moves, its keys arrive at the new node by `restore`, and nothing has happened to them. Other
-/// changes there are those of clients that were sent there.
+/// While a slot moves key by key, its keys arrive at the new node by `restore`, and nothing has happened to them.
+/// Other changes there are those of clients that were sent there. While it moves as a whole, there are no clients.
+/// When it has gone, the server removes what is left of it.
 fn acts_on(context: Context<'_>, name: &str, key: Borrowed<'_>) -> bool {
     let flags = context.flags();
     if flags & ffi::CTX_PRIMARY == 0 || flags & ffi::CTX_LOADING != 0 {
         return false;
     }
-    let arrives = name == "restore"
-        && flags & ffi::CTX_CLUSTER != 0
-        && cluster_nodes::is_elsewhere(context, key.bytes());
-    !arrives
+    if flags & ffi::CTX_CLUSTER == 0 {
+        return true;
+    }
+    let key = key.bytes();
+    if arriving::has(context, key) {
+        return false;
+    }
+    match name {
+        "restore" => !cluster_nodes::is_elsewhere(context, key),
+        "del" => {
+            !cluster_nodes::is_elsewhere(context, key) || !own_slots::is_anothers(context, key)
+        }
+        _ => true,
+    }
 }
 
 /// Takes an event of the server.
@@ -204,25 +218,52 @@ pub(crate) fn event(context: Context<'_>, class: c_int, name: &str, key: Borrowe
         queue_events(context, vec![seen], 0);
         return;
     };
-    let first = NOTED.with(context, |noted| {
-        noted.push(seen);
-        noted.len() == 1
-    });
-    if first && !defer(context) {
-        // The server takes no writes now.
-        NOTED.take(context);
+    // Without a job, they are left for the next turn.
+    if NOTED.with(context, |noted| noted.note(seen)) && defer(context) {
+        NOTED.with(context, Noted::promised);
     }
 }
 
 /// Queues what was noted, after the command.
 pub(crate) fn after_command(context: Context<'_>) {
-    let noted = NOTED.take(context);
+    let noted = NOTED.with(context, Noted::take);
     queue_events(context, noted, 0);
+}
+
+/// Queues events for which the server gave no job after their command: later than the change, but not never. They
+/// are lost if this server does not act on events any more.
+pub(crate) fn queue_left(context: Context<'_>, is_primary: bool) {
+    if !is_sending() || context.is_paused() {
+        return;
+    }
+    let left = NOTED.with(context, Noted::take_left);
+    if left.is_empty() {
+        return;
+    }
+    let count = left.len();
+    if is_primary {
+        tracing::warn!(
+            count,
+            "the server let the module queue events only after the unit of their changes; a crash in between would have lost them"
+        );
+        queue_events(context, left, 0);
+        return;
+    }
+    let reason = "STORE the server let the module queue no event after the change, and has become a replica; this event is lost";
+    tracing::error!(count, reason, "events could not be queued, and are lost");
+    if let Some(sink) = SINK.get() {
+        for seen in left {
+            sink.refuse(&seen.event(context, 0), reason);
+        }
+    }
 }
 
 /// Takes note of a value that goes away.
 pub(crate) fn value_goes(context: Context<'_>, how: u64, key: Borrowed<'_>, open: &OpenKey<'_>) {
-    if !is_sending() || !is_wanted(context.database(), key.bytes()) {
+    if !is_sending()
+        || context.flags() & ffi::CTX_PRIMARY == 0
+        || !is_wanted(context.database(), key.bytes())
+    {
         return;
     }
     let event = match how {
@@ -254,35 +295,53 @@ pub(crate) fn request_kept(name: &[u8], value: &[u8]) {
 /// server that had the part before. Those that vanished are forgotten: the data was emptied, or the part is
 /// another server's by now.
 pub(crate) fn take_in(context: Context<'_>, of: Queue, part: u16) {
-    let Changes { came, gone } = queue::compare(context, of, part);
+    take_in_all(context, std::iter::once((of, part)));
+}
+
+/// The same for several parts. What vanished is forgotten at once, because it is looked for among all that waits.
+pub(crate) fn take_in_all(context: Context<'_>, places: impl Iterator<Item = Place>) {
     let Some(sink) = SINK.get() else { return };
-    if !gone.is_empty() {
-        sink.forget(&gone);
+    let mut all_gone: Vec<Name> = Vec::new();
+    for (of, part) in places {
+        let Changes { came, mut gone } = queue::compare(context, of, part);
+        all_gone.append(&mut gone);
+        if !came.is_empty() {
+            sink.take_in(came);
+        }
     }
-    if !came.is_empty() {
-        sink.take_in(came);
+    if !all_gone.is_empty() {
+        sink.forget(&all_gone);
     }
+}
+
+impl Seen {
+    /// The event as the runtime gets it.
+    fn event(&self, context: Context<'_>, depth: u32) -> KeyspaceEvent<'_> {
+        KeyspaceEvent {
+            database: self.database,
+            key: &self.key,
+            partition: queue::part_of_key(context, &self.key),
+            name: &self.name,
+            old: self.old.as_ref().map(as_value),
+            new: self.new.as_ref().map(as_value),
+            depth,
+        }
+    }
+}
+
+fn as_value(value: &HeldValue) -> &dyn EventValue {
+    value
 }
 
 /// Queues events, here and on replicas, and hands them to the runtime.
 pub(crate) fn queue_events(context: Context<'_>, seen: Vec<Seen>, depth: u32) {
     let Some(sink) = SINK.get() else { return };
     for seen in seen {
-        let value = |value: &'_ Option<HeldValue>| value.clone();
-        let (old, new) = (value(&seen.old), value(&seen.new));
-        let event = KeyspaceEvent {
-            database: seen.database,
-            key: &seen.key,
-            partition: queue::part_of_key(context, &seen.key),
-            name: &seen.name,
-            old: old.as_ref().map(|value| value as &dyn EventValue),
-            new: new.as_ref().map(|value| value as &dyn EventValue),
-            depth,
-        };
+        let event = seen.event(context, depth);
         // What was queued elsewhere comes first.
         take_in(context, Queue::Events, event.partition);
         if sink.is_full() {
-            sink.refuse(&event);
+            sink.refuse(&event, &sink.full_reason());
             continue;
         }
         let mut records = Vec::new();
@@ -294,7 +353,8 @@ pub(crate) fn queue_events(context: Context<'_>, seen: Vec<Seen>, depth: u32) {
                 Err(error) => {
                     let key = seen.key.escape_ascii();
                     tracing::error!(%key, event = %seen.name, %error, "an event could not be queued, and is lost");
-                    sink.refuse(&event);
+                    let reason = format!("STORE {error}; this event is lost");
+                    sink.lose(&(name, value), &reason);
                 }
             }
         }

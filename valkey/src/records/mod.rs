@@ -5,10 +5,13 @@
 //! are. Events and requests are in the server's data, in hashes of their own, so that they are saved,
 //! replicated and moved between the nodes of a cluster together with the keys that they are about.
 
+pub(crate) mod arriving;
 pub(crate) mod capture;
 pub(crate) mod definitions;
 pub(crate) mod known;
 pub(crate) mod listen;
+pub(crate) mod noted;
+pub(crate) mod own_slots;
 pub(crate) mod place;
 pub(crate) mod queue;
 pub(crate) mod slot;

@@ -31,10 +31,6 @@ const TYPE_NAME: &std::ffi::CStr = c"ferritewm";
 
 /// Registers the data type. Returns false if the server refuses it.
 pub(crate) fn register(context: Context<'_>) -> bool {
-    // A truncated file then is an error that the module sees; without the option the server would
-    // exit.
-    // SAFETY: a live context while the module loads.
-    unsafe { (api().set_module_options)(context.raw(), ffi::OPTION_HANDLE_IO_ERRORS) };
     // Initialised now, so that no fork can happen during the initialisation.
     drop(entry::snapshot());
     let methods = |version| TypeMethods {

@@ -67,6 +67,8 @@ pub(crate) struct Figures {
     pub(crate) failures: AtomicU64,
     /// Events that were given up.
     pub(crate) dead: AtomicU64,
+    /// Times that an event was to be given up and could not, because that could not be kept.
+    pub(crate) not_given_up: AtomicU64,
     /// The error of the last try that failed.
     pub(crate) last_error: Mutex<Option<Box<str>>>,
 }
@@ -109,6 +111,7 @@ impl ActiveTrigger {
             delivered: count(&self.figures.delivered),
             failures: count(&self.figures.failures),
             given_up: count(&self.figures.dead),
+            not_given_up: count(&self.figures.not_given_up),
         }
     }
 
@@ -462,24 +465,46 @@ impl EventSink for Triggers {
         }
     }
 
-    fn refuse(&self, event: &KeyspaceEvent<'_>) {
+    fn refuse(&self, event: &KeyspaceEvent<'_>, reason: &str) {
         let active = self.active.load();
         let wanting = active
             .iter()
             .filter(|one| one.trigger.phase == Phase::After && one.wants_event(event));
         for one in wanting {
             one.figures.events.fetch_add(1, Ordering::Relaxed);
-            one.figures.dead.fetch_add(1, Ordering::Relaxed);
-            one.figures.note_failure(&format!(
-                "LIMIT {PENDING_MAX} events or as many bytes as may wait are waiting; this event is lost"
-            ));
+            one.figures.note_loss(reason);
         }
+    }
+
+    fn lose(&self, (_, value): &Record, reason: &str) {
+        let trigger = event::lane_of(value).and_then(|(trigger, _, _)| self.get(trigger));
+        if let Some(trigger) = trigger {
+            trigger.figures.note_loss(reason);
+        }
+    }
+
+    fn full_reason(&self) -> String {
+        format!(
+            "LIMIT {PENDING_MAX} events or as many bytes as may wait are waiting; this event is lost"
+        )
     }
 }
 
 impl Figures {
     pub(crate) fn note_failure(&self, error: &str) {
         self.failures.fetch_add(1, Ordering::Relaxed);
+        self.note_error(error);
+    }
+
+    /// Notes an event that is lost without a try.
+    fn note_loss(&self, reason: &str) {
+        self.dead.fetch_add(1, Ordering::Relaxed);
+        self.note_failure(reason);
+    }
+
+    /// Notes an event that was to be given up and could not.
+    pub(crate) fn note_not_given_up(&self, error: &str) {
+        self.not_given_up.fetch_add(1, Ordering::Relaxed);
         self.note_error(error);
     }
 
@@ -499,23 +524,23 @@ mod tests {
     use crate::error::CallError;
     use crate::registry::record::FunctionName;
 
+    const EVENT: KeyspaceEvent<'_> = KeyspaceEvent {
+        database: 0,
+        key: b"k",
+        name: "set",
+        depth: 0,
+        partition: 0,
+        old: None,
+        new: None,
+    };
+
     fn recorded(triggers: &Triggers) -> usize {
-        let event = KeyspaceEvent {
-            database: 0,
-            key: b"k",
-            name: "set",
-            depth: 0,
-            partition: 0,
-            old: None,
-            new: None,
-        };
         let mut records = Vec::new();
-        triggers.record(&event, &mut records);
+        triggers.record(&EVENT, &mut records);
         records.len()
     }
 
-    #[test]
-    fn a_removal_that_fails_loses_no_event_that_comes_meanwhile() {
+    fn with_trigger() -> Triggers {
         let triggers = Triggers::default();
         let trigger = Trigger {
             name: FunctionName::parse(b"t").expect("a name"),
@@ -528,6 +553,37 @@ mod tests {
             declared: false,
         };
         triggers.add(trigger, |_| Ok(())).expect("added");
+        triggers
+    }
+
+    #[test]
+    fn an_event_that_is_lost_is_counted_once_and_says_why() {
+        let triggers = with_trigger();
+        triggers.refuse(&EVENT, "a replica takes no events");
+        let mut records = Vec::new();
+        triggers.record(&EVENT, &mut records);
+        triggers.lose(&records[0], "the server has no memory");
+        triggers.lose(&(b"event/x"[..].into(), b"damaged"[..].into()), "x");
+        let trigger = triggers.get(b"t").expect("it was added");
+        let figures = trigger.figures();
+        assert_eq!(
+            (figures.events, figures.failures, figures.given_up),
+            (2, 2, 2)
+        );
+        let error = trigger.figures.last_error.lock().clone();
+        assert_eq!(error.as_deref(), Some("the server has no memory"));
+        trigger.figures.note_not_given_up("STORE full");
+        let figures = trigger.figures();
+        assert_eq!((figures.not_given_up, figures.given_up), (1, 2));
+        assert_eq!(
+            trigger.figures.last_error.lock().as_deref(),
+            Some("STORE full")
+        );
+    }
+
+    #[test]
+    fn a_removal_that_fails_loses_no_event_that_comes_meanwhile() {
+        let triggers = with_trigger();
         let failed: Result<(), CallError> = triggers.remove(b"t", || {
             assert_eq!(recorded(&triggers), 1);
             Err(CallError::invalid("it cannot be kept"))

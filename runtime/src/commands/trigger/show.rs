@@ -70,6 +70,7 @@ pub(super) fn info<K: Keyspace>(
     fields.count("delivered", count(&figures.delivered));
     fields.count("failures", count(&figures.failures));
     fields.count("given_up", count(&figures.dead));
+    fields.count("not_given_up", count(&figures.not_given_up));
     fields.maybe_text("last_error", figures.last_error.lock().as_deref());
     // The rest is shown while the data cannot be read, too.
     if let Ok(dead) = runtime.last_dead(name, DEAD_SHOWN) {

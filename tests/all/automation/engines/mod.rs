@@ -6,6 +6,7 @@ mod moving;
 mod replicas;
 mod schedules;
 mod triggers;
+mod whole_slots;
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Events that wait while slots move and a replica takes over: none is lost, and each takes effect once.
+//! Events that wait while slots move key by key and a replica takes over: none is lost, and each takes effect once.
 //!
 //! With `FERRITE_WRITE_WHILE_MOVING=1`, a client also writes meanwhile. An event that comes while its slot is on
 //! its way may stay on the old node, and is then given up there; such a run takes up to a minute.
@@ -15,18 +15,17 @@ use ferrite_tests::{Engine, EngineKind, Reply};
 use super::super::{FAIL, Finish, ok};
 use super::{READ_WRITE, count};
 use crate::engines::cluster::{
-    PRIMARIES, cluster, cluster_of_primaries, define_everywhere, first_owner, has, id, move_slot,
-    routed, slot_of,
+    PRIMARIES, cluster, define_everywhere, first_owner, has, move_slot, routed, slot_of,
 };
 use crate::engines::until;
 
 /// Longer than ten tries take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-const BESIDE: &str = include_str!("beside.wat");
+pub(super) const BESIDE: &str = include_str!("beside.wat");
 
 /// A tag of a node's own slot, for each of the three things that happen.
-fn tags(nodes: &[Engine]) -> [String; PRIMARIES] {
+pub(super) fn tags(nodes: &[Engine]) -> [String; PRIMARIES] {
     std::array::from_fn(|owner| {
         let mut letters = ('a'..='z').map(String::from);
         letters
@@ -36,10 +35,10 @@ fn tags(nodes: &[Engine]) -> [String; PRIMARIES] {
 }
 
 /// Values that were written to each key, with true for those that were acknowledged.
-type Written = BTreeMap<String, Vec<(u32, bool)>>;
+pub(super) type Written = BTreeMap<String, Vec<(u32, bool)>>;
 
 /// Writes the next number to each key.
-fn write(nodes: &[Engine], written: &mut Written) {
+pub(super) fn write(nodes: &[Engine], written: &mut Written) {
     for (key, values) in written {
         let next = values.len() as u32;
         let done = routed(nodes, &["SET", key, &next.to_string()]) == Some(ok());
@@ -149,7 +148,7 @@ fn no_event_is_lost_while_slots_move_and_a_replica_takes_over() {
 }
 
 /// Returns the values of a key that the function noted, in their order.
-fn noted(nodes: &[Engine], key: &str) -> Vec<u32> {
+pub(super) fn noted(nodes: &[Engine], key: &str) -> Vec<u32> {
     let log = format!("{key}.log");
     loop {
         if let Some(noted) = routed(nodes, &["LRANGE", &log, "0", "-1"]) {
@@ -159,23 +158,4 @@ fn noted(nodes: &[Engine], key: &str) -> Vec<u32> {
                 .collect();
         }
     }
-}
-
-/// The engine moves slots as a whole only if all modules can do that. The events of the slot would have to come
-/// along.
-#[test]
-fn a_slot_that_moves_as_a_whole_is_refused() {
-    let kind = EngineKind::Valkey;
-    if !EngineKind::here().contains(&kind) {
-        return;
-    }
-    let nodes = cluster_of_primaries(kind, 2, &[]);
-    let target = id(&nodes[1]);
-    let words = ["CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", "0", "0", "NODE"];
-    let reply = nodes[0].client().call(&[&words[..], &[&target]].concat());
-    let error = reply.error().unwrap_or_default();
-    assert!(
-        error.contains("The module ferrite does not support atomic slot migrations"),
-        "{reply:?}"
-    );
 }
