@@ -282,6 +282,7 @@ fn settings_change_while_the_server_runs() {
         "server.port 1",
         "nosuch 1",
         "maxmemory-policy allkeys-lru",
+        "maxmemory-policy volatile-ttl",
         "server.log ferrite=loud",
         "maxclients 5 server.max_connections 6",
         "store.durability sometimes",
@@ -290,6 +291,21 @@ fn settings_change_while_the_server_runs() {
         let error = reply.error().unwrap_or_else(|| panic!("{wrong} is taken"));
         assert!(error.starts_with("ERR CONFIG SET failed: "), "{error}");
     }
+    let reply = set(&mut client, "maxmemory-policy allkeys-lru");
+    let error = reply.error().unwrap_or_default();
+    assert!(
+        error.contains("allkeys-lru") && error.contains("evicts nothing"),
+        "{error}"
+    );
+    for value in ["lots", "-1", "1.5gb", "99999999999gb"] {
+        let reply = set(&mut client, &format!("maxmemory {value}"));
+        let error = reply.error().unwrap_or_else(|| panic!("{value} is taken"));
+        assert!(
+            error.contains("'maxmemory'") && error.contains(value),
+            "{error}"
+        );
+    }
+    assert_eq!(get(&mut client, "maxmemory").as_deref(), Some("0"));
     assert_eq!(
         set(
             &mut client,

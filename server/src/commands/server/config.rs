@@ -184,9 +184,10 @@ fn set(
 fn change(name: &str, value: &str) -> Result<Option<(&'static KeyInfo, String)>, String> {
     if let Some(row) = REDIS_NAMES.iter().find(|row| row.name == name) {
         let Some(translated) = row.translate(value) else {
-            return Err(match row.key {
-                Some(_) => format!("{value:?} is not a value of '{name}'"),
-                None => format!("'{name}' cannot be {value:?} here, and cannot change"),
+            return Err(match (row.key, row.reason) {
+                (Some(_), _) => format!("{value:?} is not a value of '{name}'"),
+                (None, Some(reason)) => format!("'{name}' cannot be {value:?}: {reason}"),
+                (None, None) => format!("'{name}' cannot be {value:?} here, and cannot change"),
             });
         };
         return Ok(row.key.and_then(key).map(|key| (key, translated)));

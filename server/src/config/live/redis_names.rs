@@ -9,6 +9,8 @@ pub(crate) struct RedisName {
     pub(crate) name: &'static str,
     /// The key; `None` for a value that cannot change.
     pub(crate) key: Option<&'static str>,
+    /// The reason why a value cannot change, if it is worth a word.
+    pub(crate) reason: Option<&'static str>,
     /// Returns the value in the form of Redis.
     pub(crate) read: fn(&Config) -> String,
     /// Turns a value in the form of Redis into one of the key's; `None` if it is not right.
@@ -27,6 +29,7 @@ const fn fixed(name: &'static str, read: fn(&Config) -> String) -> RedisName {
     RedisName {
         name,
         key: None,
+        reason: None,
         read,
         write: |_| None,
     }
@@ -37,18 +40,21 @@ pub(crate) static REDIS_NAMES: [RedisName; 27] = [
     RedisName {
         name: "notify-keyspace-events",
         key: Some("server.notify_keyspace_events"),
+        reason: None,
         read: |config| config.server.notify_keyspace_events.to_string(),
         write: same,
     },
     RedisName {
         name: "maxclients",
         key: Some("server.max_connections"),
+        reason: None,
         read: |config| config.server.max_connections.to_string(),
         write: same,
     },
     RedisName {
         name: "timeout",
         key: Some("server.idle_timeout"),
+        reason: None,
         read: |config| config.server.idle_timeout.0.as_secs().to_string(),
         write: |value| {
             value
@@ -60,12 +66,14 @@ pub(crate) static REDIS_NAMES: [RedisName; 27] = [
     RedisName {
         name: "maxmemory",
         key: Some("server.max_memory"),
+        reason: None,
         read: |config| config.server.max_memory.0.to_string(),
         write: |value| bytes(value).map(|bytes| bytes.to_string()),
     },
     RedisName {
         name: "loglevel",
         key: Some("server.log"),
+        reason: None,
         read: |config| level_of(&config.server.log).to_owned(),
         write: |value| {
             let known = LEVELS.iter().find(|(name, _)| *name == value);
@@ -75,6 +83,7 @@ pub(crate) static REDIS_NAMES: [RedisName; 27] = [
     RedisName {
         name: "slowlog-log-slower-than",
         key: Some("wasm.slow_call"),
+        reason: None,
         read: |config| match config.wasm.slow_call.0 {
             Duration::ZERO => "-1".to_owned(),
             time => time.as_micros().to_string(),
@@ -89,12 +98,14 @@ pub(crate) static REDIS_NAMES: [RedisName; 27] = [
     RedisName {
         name: "slowlog-max-len",
         key: Some("wasm.slow_calls_kept"),
+        reason: None,
         read: |config| config.wasm.slow_calls_kept.to_string(),
         write: same,
     },
     RedisName {
         name: "latency-monitor-threshold",
         key: Some("wasm.slow_call"),
+        reason: None,
         read: |config| config.wasm.slow_call.0.as_millis().to_string(),
         write: |value| {
             value
@@ -106,6 +117,7 @@ pub(crate) static REDIS_NAMES: [RedisName; 27] = [
     RedisName {
         name: "appendfsync",
         key: Some("store.durability"),
+        reason: None,
         read: |config| match config.store.durability {
             crate::config::Durability::Always => "always".to_owned(),
             crate::config::Durability::EverySecond => "everysec".to_owned(),
@@ -119,6 +131,7 @@ pub(crate) static REDIS_NAMES: [RedisName; 27] = [
     },
     RedisName {
         name: "maxmemory-policy",
+        reason: Some("this server evicts nothing, and refuses writes above maxmemory"),
         write: |value| (value == "noeviction").then(String::new),
         ..fixed("", |_| "noeviction".to_owned())
     },

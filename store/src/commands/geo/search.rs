@@ -18,10 +18,10 @@ use ferrite_protocol::number::{parse_double, parse_integer};
 
 commands! {
     "geosearch", -7, READONLY, Keys::FIRST => geosearch,
-        "geo", "key FROMMEMBER|FROMLONLAT|BYRADIUS|BYBOX|BYPOLYGON argument BYRADIUS|BYBOX argument unit [argument ...]",
+        "geo", "key FROMMEMBER|FROMLONLAT|BYRADIUS|BYBOX|BYPOLYGON argument BYRADIUS|BYBOX argument M|KM|FT|MI [argument ...] [ASC|DESC] [COUNT count [ANY]] [WITHCOORD] [WITHDIST] [WITHHASH]",
         "Finds places in a circle, a box or a polygon.";
     "geosearchstore", -8, WRITE | DENYOOM, Keys::TWO => geosearchstore,
-        "geo", "destination source FROMMEMBER|FROMLONLAT|BYRADIUS|BYBOX|BYPOLYGON argument BYRADIUS|BYBOX argument unit [argument ...]",
+        "geo", "destination source FROMMEMBER|FROMLONLAT|BYRADIUS|BYBOX|BYPOLYGON argument BYRADIUS|BYBOX argument M|KM|FT|MI [argument ...] [ASC|DESC] [COUNT count [ANY]] [STOREDIST]",
         "Finds places in a circle, a box or a polygon, and stores them.";
     "georadius", -6, WRITE | DENYOOM | MOVABLEKEYS, Keys::FirstAndStored => georadius,
         "geo", "key longitude latitude radius M|KM|FT|MI [WITHCOORD] [WITHDIST] [WITHHASH] [COUNT count [ANY]] [ASC|DESC] [STORE key|STOREDIST key]",
