@@ -300,6 +300,11 @@ impl keyspace::Transaction for Transaction {
         Ok(())
     }
 
+    fn require_record(&mut self, name: &[u8]) -> Result<(), AccessError> {
+        Self::require_record(self, name);
+        Ok(())
+    }
+
     fn switch_database(&mut self, database: u32) -> u32 {
         let before = self.database();
         self.set_database(database);

@@ -32,6 +32,12 @@ impl Store {
 }
 
 impl Transaction {
+    /// Lets the commit fail if there is no record of this name then, so that nothing is put in the place of one
+    /// that was removed meanwhile.
+    pub fn require_record(&mut self, name: &[u8]) {
+        self.required_records.push(Blob::new(name));
+    }
+
     /// Sets a record, or removes it if there is no value, when the transaction commits.
     ///
     /// The transaction itself does not see the change. Two transactions that change the same record do

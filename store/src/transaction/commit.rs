@@ -20,7 +20,7 @@ impl Transaction {
             return Err(CommitError::Conflict);
         }
         let writes_keys = self.cleared != 0 || self.keys.iter().any(Touched::is_written);
-        if !writes_keys && self.records.is_empty() {
+        if !writes_keys && self.records.is_empty() && self.required_records.is_empty() {
             // All reads were valid together at the snapshot, so the transaction counts as run then.
             return Ok(Receipt::immediate());
         }
@@ -95,6 +95,7 @@ impl Transaction {
     fn apply(&mut self, mut direct: Direct<'_>) -> Result<Finished, StoreError> {
         use crate::execution::view::View as _;
 
+        direct.require_records(&self.required_records)?;
         direct.set_now(self.now());
         for database in (0..DATABASES as u32).filter(|&database| self.is_cleared(database)) {
             direct.clear(Some(database))?;

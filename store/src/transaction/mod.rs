@@ -30,6 +30,7 @@ use overlay::Overlay;
 use read_write_set::TouchedKeys;
 use savepoint::Savepoint;
 
+use crate::value::blob::Blob;
 use crate::value::hashing::hash;
 
 /// One atomic, isolated unit of work. Dropping it rolls it back.
@@ -50,6 +51,8 @@ pub struct Transaction {
     cleared: u16,
     /// Changes of the host's records, in order.
     pub(crate) records: Vec<RecordChange>,
+    /// Records without which the commit fails.
+    pub(crate) required_records: Vec<Blob>,
     pub(crate) written_bytes: usize,
     pub(crate) lost: bool,
     /// True while a key is looked up to be read, so that it counts as read.
@@ -81,6 +84,7 @@ impl Transaction {
             members: SmallVec::new(),
             cleared: 0,
             records: Vec::new(),
+            required_records: Vec::new(),
             written_bytes: 0,
             lost: false,
             reads: false,

@@ -1,5 +1,6 @@
 //! Records of the host: in a commit with keys or not at all, durable, and out of every command's reach.
 
+use ferrite_protocol::error_chain::ErrorChain;
 use ferrite_protocol::keyspace::{CommitError, Keyspace as _, Mode, Transaction as _};
 use ferrite_protocol::record::Record;
 use ferrite_store::{DiskOptions, Durability, Store, StoreOptions};
@@ -83,6 +84,29 @@ fn a_conflict_leaves_neither_keys_nor_records() {
     assert_eq!(transaction.commit().err(), Some(CommitError::Conflict));
     assert_eq!(client.run("GET key"), "$3 new");
     assert!(names(&client.store, "", "", 9).is_empty());
+}
+
+#[test]
+fn of_two_that_need_a_record_only_one_replaces_it() {
+    let store = Store::in_memory(&StoreOptions::default());
+    put(&store, &[("dead/1", Some("x"))]);
+    let mut retries = ["event/2", "event/3"].map(|name| {
+        let mut transaction = store.begin(0, Mode::Write);
+        transaction.require_record(b"dead/1");
+        transaction.change_record(b"dead/1", None);
+        transaction.change_record(name.as_bytes(), Some(b"x"));
+        transaction
+    });
+    retries.reverse();
+    let outcomes = retries.map(|transaction| transaction.commit().map(drop));
+    assert_eq!(outcomes[0], Ok(()));
+    let error = outcomes[1].as_ref().expect_err("it is gone");
+    let error = ErrorChain(error).to_string();
+    assert!(error.contains("retried or removed meanwhile"), "{error}");
+    assert_eq!(names(&store, "", "", 9), ["event/3"]);
+    let mut looks = store.begin(0, Mode::Read);
+    looks.require_record(b"dead/1");
+    assert!(looks.commit().is_err());
 }
 
 #[test]

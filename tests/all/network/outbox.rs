@@ -249,6 +249,39 @@ fn a_request_is_tried_again_and_given_up() {
 }
 
 #[test]
+fn a_request_that_many_send_again_at_once_arrives_once() {
+    let receiver = ReceivingServer::start();
+    let server = start("[wasm.network]\noutbox_tries = 1\n");
+    let mut client = server.client();
+    define(&mut client, &receiver.url("/*"));
+    for round in 1..=5 {
+        receiver.answer(&[500]);
+        add(&mut client, &receiver.url("/"), "");
+        wait_for(&mut client, "dead", 1);
+        receiver.next();
+        let id = field(&given_up(&mut client)[0], "id");
+        let mut clients: Vec<_> = (0..8).map(|_| server.client()).collect();
+        let retried: i64 = thread::scope(|scope| {
+            let threads: Vec<_> = clients
+                .iter_mut()
+                .map(|client| {
+                    let words = ["WASM.OUTBOX", "RETRY", &id];
+                    scope.spawn(move || client.call(&words).int().unwrap_or(0))
+                })
+                .collect();
+            let counts = threads.into_iter().map(|one| one.join().expect("no panic"));
+            counts.sum()
+        });
+        assert_eq!(retried, 1, "{round}");
+        receiver.next();
+        wait_for(&mut client, "sent", round);
+        wait_for(&mut client, "pending", 0);
+    }
+    assert_eq!(info(&mut client, "queued"), 10);
+    assert_eq!(receiver.arrived.try_iter().count(), 0);
+}
+
+#[test]
 fn rules_count_again_when_a_request_is_sent() {
     let server = start("");
     let mut client = server.client();

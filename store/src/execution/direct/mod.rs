@@ -5,6 +5,7 @@ mod view;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 
 use crate::blocking::{Ready, Waiter};
@@ -17,7 +18,7 @@ use crate::execution::shard_locks::LockedShards;
 use crate::execution::view::View as _;
 use crate::keyspace::effect::{Effect, Effects};
 use crate::keyspace::entries::Entry;
-use crate::keyspace::records::RecordChange;
+use crate::keyspace::records::{RecordChange, Records};
 use crate::keyspace::shard::{Shard, shard_of};
 use crate::keyspace::table::{Place, Table};
 use crate::value::blob::Blob;
@@ -28,6 +29,11 @@ use crate::value::{Hash, Value};
 /// An internal error: the command's table row does not declare a key that it uses.
 const UNDECLARED: StoreError =
     StoreError::Refused("ERR the command touched a key that it did not declare");
+
+/// Error of a commit that depends on a record of the host which others have removed.
+const RECORD_GONE: StoreError = StoreError::Refused(
+    "what was to be changed was delivered, retried or removed meanwhile; look again",
+);
 
 /// Elements that are freed at once from which on they are counted.
 const COUNTED_FREED_MIN: usize = 1024;
@@ -43,6 +49,8 @@ pub(crate) struct Direct<'s> {
     effects: Option<Effects>,
     /// Changes of the host's records, made when the command ends.
     records: Vec<RecordChange>,
+    /// The host's records, locked if the command depends on what they are.
+    locked_records: Option<MutexGuard<'s, Records>>,
     /// Changes and events; `None` while nobody wants to know.
     recorder: Option<Box<Recorder>>,
     /// The depth of the events.
@@ -75,6 +83,7 @@ impl<'s> Direct<'s> {
             version: None,
             effects: core.queue.is_some().then(Effects::new),
             records: Vec::new(),
+            locked_records: None,
             recorder: core.recorder(),
             event_depth: 0,
             ready: SmallVec::new(),
@@ -181,6 +190,21 @@ impl<'s> Direct<'s> {
         }
     }
 
+    /// Fails if one of these records of the host is not here. From then on, only this command changes records.
+    pub(crate) fn require_records(&mut self, required: &[Blob]) -> Result<(), StoreError> {
+        if required.is_empty() {
+            return Ok(());
+        }
+        let core = self.core;
+        let records = self
+            .locked_records
+            .get_or_insert_with(|| core.records.lock());
+        match required.iter().all(|name| records.get(name).is_some()) {
+            true => Ok(()),
+            false => Err(RECORD_GONE),
+        }
+    }
+
     /// Changes records of the host together with what the command changes.
     pub(crate) fn change_records(&mut self, mut changes: Vec<RecordChange>) {
         self.records.append(&mut changes);
@@ -210,7 +234,9 @@ impl<'s> Direct<'s> {
         }
         // Locked until the commit is in the queue, so that the queue is in the order of commits for
         // every record, too.
-        let mut records = (!self.records.is_empty()).then(|| self.core.records.lock());
+        let locked = self.locked_records.take();
+        let mut records =
+            locked.or_else(|| (!self.records.is_empty()).then(|| self.core.records.lock()));
         if let Some(records) = &mut records {
             for (index, change) in std::mem::take(&mut self.records).into_iter().enumerate() {
                 let changed = records.apply(&change);
