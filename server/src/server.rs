@@ -19,7 +19,7 @@ use crate::net::accept_backoff::{SpareDescriptor, is_scarce, pause_after};
 use crate::net::socket::PlainSocket;
 use crate::net::tls::{self, TlsError};
 use crate::process::open_files;
-use crate::services::automation::{outbox, schedules, triggers};
+use crate::services::automation::{engine_outbox, outbox, schedules, triggers};
 use crate::services::{active_expiry, disk_watch, engine_functions, hot_reload, metrics_http};
 use crate::state::ServerState;
 
@@ -165,6 +165,7 @@ pub async fn run(
     services.spawn(disk_watch::run(Arc::clone(&state)));
     if state.engine.is_some() {
         services.spawn(engine_functions::run(Arc::clone(&state)));
+        services.spawn(engine_outbox::run(Arc::clone(&state)));
     } else {
         services.spawn(schedules::run(Arc::clone(&state)));
         services.spawn(triggers::run(Arc::clone(&state)));
@@ -209,6 +210,9 @@ pub async fn run(
     drain(&state, connections, deadline).await;
     // Their references to the state are dropped with them, before the data is closed.
     services.shutdown().await;
+    if let Some(engine) = &state.engine {
+        engine.upstream.requests_to_send().release().await;
+    }
     // A thread that still compiles refers to the store too, but its data must be on disk now.
     let left = deadline.saturating_duration_since(Instant::now());
     let closed = tokio::task::block_in_place(|| state.store.close(left.max(CLOSE_TIME_MIN)));

@@ -304,8 +304,8 @@ fn functions(config: &Config, store: &Store) -> Result<Functions, StartError> {
     let options = RuntimeOptions {
         network: config::runtime::network::read(config)?,
         trust: config::runtime::trust::read(config)?,
+        outbox: true,
         // The commits of calls on another engine's data are made there.
-        outbox: !config.upstream.is_set(),
         automation: !config.upstream.is_set(),
         yield_now: Some(|| Box::pin(tokio::task::yield_now())),
         ..config::runtime::options(config)?

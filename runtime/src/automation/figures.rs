@@ -41,6 +41,17 @@ pub struct ScheduleFigures {
     pub errors: u64,
 }
 
+/// The requests that an outbox has at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OutboxUsage {
+    /// Requests that wait, those that are being sent included.
+    pub pending: usize,
+    /// Bytes of their records.
+    pub pending_bytes: usize,
+    /// Requests that were given up and are kept.
+    pub dead: usize,
+}
+
 /// Figures of the outbox; counters are since the start of the process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutboxFigures {
@@ -50,6 +61,8 @@ pub struct OutboxFigures {
     pub pending_bytes: usize,
     /// Requests that were given up and are kept.
     pub dead: usize,
+    /// True if another server sends, which has those that wait and those that were given up.
+    pub is_elsewhere: bool,
     /// Requests that calls have committed.
     pub queued: u64,
     /// Requests that a server has accepted.

@@ -49,6 +49,7 @@ use crate::call::request::ReceiptOf;
 use crate::error::CallError;
 use crate::scheduling::cancellation::CallHandle;
 use crate::service::Runtime;
+use crate::service::outbox::records::{OwnRecords, RequestRecords};
 use ferrite_protocol::keyspace::Keyspace;
 use ferrite_protocol::resp::Encoder;
 
@@ -318,11 +319,32 @@ impl<K: Keyspace> Runtime<K> {
             }
             Command::Outbox(outbox) => {
                 let start = reply.len();
-                done(outbox.run(self, scope, reply), start, reply)
+                let records = OwnRecords(self);
+                let ran = outbox.run(self, &records, scope.functions, reply).await;
+                done(ran, start, reply)
             }
             command => {
                 self.run_blocking(command, scope, reply);
                 Outcome::Done(None)
+            }
+        }
+    }
+
+    /// Runs `WASM.OUTBOX` on requests whose records are where `records` has them, and writes exactly one reply.
+    /// Returns the receipt to wait for.
+    pub async fn run_outbox<R: RequestRecords>(
+        &self,
+        outbox: Outbox<'_>,
+        records: &R,
+        functions: FunctionFilter<'_>,
+        reply: &mut Encoder,
+    ) -> Option<R::Receipt> {
+        let start = reply.len();
+        match outbox.run(self, records, functions, reply).await {
+            Ok(receipt) => receipt,
+            Err(error) => {
+                settle(Err(error), start, reply);
+                None
             }
         }
     }

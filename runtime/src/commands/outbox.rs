@@ -1,15 +1,15 @@
 //! `WASM.OUTBOX`: the requests that calls have committed.
 
 use crate::automation::outbox::message::{DEAD_PREFIX, KEY_HEADER, OutboxMessage, PREFIX};
-use crate::call::request::ReceiptOf;
 use crate::commands::error::CommandError;
 use crate::commands::grammar::fields::Fields;
 use crate::commands::grammar::options::unknown;
 use crate::commands::spec::{Keys, Right, Runs, Spec};
-use crate::commands::{Command, FunctionFilter, Scope};
+use crate::commands::{Command, FunctionFilter};
 use crate::error::{CallError, Quoted};
 use crate::service::Runtime;
 use crate::service::outbox::ListedRequest;
+use crate::service::outbox::records::RequestRecords;
 use ferrite_protocol::keyspace::Keyspace;
 use ferrite_protocol::number::parse_integer;
 use ferrite_protocol::resp::Encoder;
@@ -76,37 +76,37 @@ fn parse<'a>(spec: &'static Spec, argv: &'a [&'a [u8]]) -> Result<Command<'a>, C
 
 impl Outbox<'_> {
     /// Runs it, and returns the receipt to wait for, if it changed anything.
-    pub(in crate::commands) fn run<K: Keyspace>(
+    pub(in crate::commands) async fn run<K: Keyspace, R: RequestRecords>(
         self,
         runtime: &Runtime<K>,
-        scope: Scope<'_>,
+        records: &R,
+        functions: FunctionFilter<'_>,
         reply: &mut Encoder,
-    ) -> Result<Option<ReceiptOf<K>>, CallError> {
+    ) -> Result<Option<R::Receipt>, CallError> {
         runtime.outbox()?;
-        let functions = scope.functions;
         match self {
             Self::Info => {
                 info(runtime, reply);
                 Ok(None)
             }
             Self::List => {
-                list(runtime, functions, DEAD_PREFIX, reply)?;
+                list(runtime, records, functions, DEAD_PREFIX, reply).await?;
                 Ok(None)
             }
             Self::Pending => {
-                list(runtime, functions, PREFIX, reply)?;
+                list(runtime, records, functions, PREFIX, reply).await?;
                 Ok(None)
             }
             Self::Retry(id) => {
-                let requests = given_up(runtime, functions, id)?;
+                let requests = given_up(runtime, records, functions, id).await?;
                 let count = requests.len() as u64;
-                let receipt = runtime.retry_requests(requests)?;
+                let receipt = runtime.retry_requests(records, requests).await?;
                 reply.count(count);
                 Ok(Some(receipt))
             }
             Self::Delete(id) => {
-                let requests = given_up(runtime, functions, id)?;
-                let receipt = runtime.delete_requests(&requests)?;
+                let requests = given_up(runtime, records, functions, id).await?;
+                let receipt = runtime.delete_requests(records, &requests).await?;
                 reply.count(requests.len() as u64);
                 Ok(Some(receipt))
             }
@@ -115,18 +115,20 @@ impl Outbox<'_> {
 }
 
 /// Returns the requests that were given up: the one of this id, or all.
-fn given_up<K: Keyspace>(
+async fn given_up<K: Keyspace, R: RequestRecords>(
     runtime: &Runtime<K>,
+    records: &R,
     functions: FunctionFilter<'_>,
     id: &[u8],
 ) -> Result<Vec<ListedRequest>, CallError> {
     let visible = |message: &OutboxMessage| functions.allows(message.function.as_bytes());
     if id.eq_ignore_ascii_case(ALL.as_bytes()) {
-        return runtime.outbox_requests(DEAD_PREFIX, usize::MAX, visible);
+        let all = runtime.outbox_requests(records, DEAD_PREFIX, usize::MAX, visible);
+        return all.await;
     }
     let number = parse_integer(id).and_then(|number| u64::try_from(number).ok());
     let request = match number {
-        Some(number) => runtime.given_up_request(number)?,
+        Some(number) => runtime.given_up_request(records, number).await?,
         None => None,
     };
     match request.filter(|request| visible(&request.message)) {
@@ -152,14 +154,16 @@ fn info<K: Keyspace>(runtime: &Runtime<K>, reply: &mut Encoder) {
     fields.finish(reply);
 }
 
-fn list<K: Keyspace>(
+async fn list<K: Keyspace, R: RequestRecords>(
     runtime: &Runtime<K>,
+    records: &R,
     functions: FunctionFilter<'_>,
     prefix: &[u8],
     reply: &mut Encoder,
 ) -> Result<(), CallError> {
     let visible = |message: &OutboxMessage| functions.allows(message.function.as_bytes());
-    let requests = runtime.outbox_requests(prefix, SHOWN_MAX, visible)?;
+    let requests = runtime.outbox_requests(records, prefix, SHOWN_MAX, visible);
+    let requests = requests.await?;
     reply.array(requests.len());
     for ListedRequest { number, message } in &requests {
         let mut fields = Fields::new(reply);

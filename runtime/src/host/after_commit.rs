@@ -43,7 +43,7 @@ pub(super) fn after_commit<K: Keyspace>(
 fn add<K: Keyspace>(state: &mut CallState<K>, written: &[u8]) -> Result<Box<[u8]>, Unread> {
     let failed = |code, text: String| Unread::Failed(RequestFailure::new(code, text));
     let Some(outbox) = state.outbox.clone() else {
-        let text = "this server sends no requests after a commit, because it keeps no data of its own; ferrite-server with its own data does, and Valkey and Redis with the module";
+        let text = "this host sends no requests after a commit; ferrite-server does, and Valkey and Redis with the module";
         return Err(failed(FailureCode::Unavailable, text.to_owned()));
     };
     if !state.spec.registered {

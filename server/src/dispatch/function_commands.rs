@@ -7,8 +7,8 @@ use std::time::Instant;
 use ferrite_protocol::resp::{Encoder, Protocol};
 use ferrite_runtime::automation::declared::AutomationRights;
 use ferrite_runtime::commands::{
-    BackgroundCall, Command, FunctionFilter, Measured, Outcome, Right as FunctionRight, Runs,
-    Scope, Spec, with_cpu_time, write_profile,
+    BackgroundCall, Command, FunctionFilter, Measured, Outbox, Outcome, Right as FunctionRight,
+    Runs, Scope, Spec, with_cpu_time, write_profile,
 };
 use ferrite_runtime::{CallOutcome, CallRequest};
 use ferrite_store::{Receipt, Store, StoreError};
@@ -129,6 +129,29 @@ pub(crate) async fn run(context: &mut RequestContext<'_>, spec: &'static Spec, a
         },
         ..Scope::default()
     };
+    if let (Command::Outbox(outbox), Some(engine), Some(account)) =
+        (&command, &context.state.engine, &context.session.account)
+    {
+        let changes = !command.only_shows();
+        let start = context.reply.len();
+        let requests = engine.upstream.requests(account);
+        if matches!(outbox, Outbox::Info)
+            && let Err(error) = engine
+                .upstream
+                .requests_to_send()
+                .refresh_figures(runtime)
+                .await
+        {
+            runtime.note_outbox_error(&error.reply());
+        }
+        let running = runtime.run_outbox(*outbox, &requests, scope.functions, context.reply);
+        Box::pin(running).await;
+        if changes {
+            let reply = &context.reply.bytes()[start..];
+            change_log::record(&caller(), spec.name, argv.get(2).copied(), reply);
+        }
+        return;
+    }
     let reply_start = context.reply.len();
     let shows_only = command.only_shows();
     // After the name of a subcommand, if the command has some.

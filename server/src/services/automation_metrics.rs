@@ -87,23 +87,25 @@ pub(super) fn write(runtime: &Functions, page: &mut Page) {
 }
 
 fn write_outbox(figures: &OutboxFigures, page: &mut Page) {
+    // So that the sum over all servers before an engine counts each request once.
+    let here = |count: usize| if figures.is_elsewhere { 0 } else { count };
     page.single(
         "ferrite_outbox_pending_requests",
         "gauge",
         "Requests of the outbox that wait to be sent.",
-        figures.pending,
+        here(figures.pending),
     );
     page.single(
         "ferrite_outbox_pending_bytes",
         "gauge",
         "Bytes of those requests.",
-        figures.pending_bytes,
+        here(figures.pending_bytes),
     );
     page.single(
         "ferrite_outbox_dead_requests",
         "gauge",
         "Requests of the outbox that were given up and are kept.",
-        figures.dead,
+        here(figures.dead),
     );
     let counters = [
         (

@@ -2,6 +2,7 @@
 //! bring the engine's data to the same state.
 
 use ferrite_protocol::keyspace::Mode;
+use ferrite_protocol::record::Record;
 
 use crate::api::store::Store;
 use crate::error::StoreError;
@@ -116,6 +117,15 @@ impl Transaction {
             },
         );
         Ok(())
+    }
+
+    /// Returns the records of the host that the transaction would set.
+    pub fn kept_records(&self) -> Vec<Record> {
+        let set = self.records.iter().filter_map(|change| {
+            let value = change.value.as_ref()?;
+            Some((change.name.to_vec().into(), value.to_vec().into()))
+        });
+        set.collect()
     }
 
     /// Ends an overlay and returns the commands that do to the engine's data what the transaction did,

@@ -1,8 +1,8 @@
-//! Requests that are sent after their call has committed, inside Valkey and Redis and in front of them.
+//! Requests that are sent after their call has committed, inside Valkey and Redis.
 
 use std::path::Path;
 
-use ferrite_tests::{Client, Engine, EngineKind, Reply, Server};
+use ferrite_tests::{Client, Engine, EngineKind, Reply};
 
 use super::outbox::{OUTBOX, add, define, field, given_up, info, post, wait_for};
 use super::receiver::{ReceivingServer, free_port, url};
@@ -30,7 +30,7 @@ fn durable(kind: EngineKind, dir: &Path) -> Engine {
 }
 
 /// Takes the keys of all requests that have arrived, in order of their texts.
-fn arrived(receiver: &ReceivingServer) -> Vec<String> {
+pub(super) fn arrived(receiver: &ReceivingServer) -> Vec<String> {
     let mut keys: Vec<_> = receiver.arrived.try_iter().map(|it| it.key).collect();
     keys.sort();
     keys
@@ -264,28 +264,5 @@ fn requests_that_wait_move_with_the_slot_of_their_call() {
         for client in [&mut owner, &mut target] {
             wait_for(client, "pending", 0);
         }
-    }
-}
-
-#[test]
-fn a_server_in_front_of_an_engine_says_that_it_has_no_outbox() {
-    for kind in EngineKind::unmodified_here() {
-        let engine = kind.builder().unmodified().start();
-        let upstream = format!("redis://{}", engine.address());
-        let config = "[wasm.security]\nallow_network = [\"http://127.0.0.1:*\"]\n";
-        let builder = Server::builder().config(config);
-        let server = builder.arguments(&["--upstream", &upstream]).start();
-        let mut client = server.client();
-        define(&mut client, "http://127.0.0.1:*");
-        let request = post("http://127.0.0.1:1/", "");
-        let reply = client.call(&["WASM.CALL", "f", "ARGS", &request]);
-        let text = reply.text().expect("an error in a text");
-        assert!(
-            text.starts_with("-UNAVAILABLE this server sends no requests"),
-            "{text}"
-        );
-        let reply = client.run("WASM.OUTBOX INFO");
-        let error = reply.error().expect("an error");
-        assert!(error.contains("needs the data in this server"), "{error}");
     }
 }

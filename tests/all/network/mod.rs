@@ -8,6 +8,8 @@ mod outbox;
 pub(crate) mod peer;
 pub(crate) mod receiver;
 mod server;
+mod upstream;
+mod upstream_cluster;
 
 use ferrite_tests::{Client, Reply};
 

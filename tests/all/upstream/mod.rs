@@ -3,7 +3,7 @@
 mod all_keys;
 mod bad_engines;
 mod calls;
-mod cluster;
+pub(crate) mod cluster;
 mod concurrent;
 mod failover;
 mod faults;

@@ -2,19 +2,20 @@
 
 use std::time::{Duration, Instant};
 
-use ferrite_store::Words;
 use tokio::time::sleep;
 
 use super::kept_values::Committing;
 use super::request_size::{EngineLimits, Fit, RequestSize};
 use super::run::{PAUSE_MIN, REPEAT_PAUSE, Run};
-use super::script_call::{self, Committed, Mark, Sending};
+use super::script_call::{self, Commit, Committed, Mark, Sending};
 use super::snapshot::Snapshot;
 use super::wanted::Wanted;
 use super::watched::Watched;
+use super::writes::{AddRequests, Writes};
 use super::{GuestThreads, Upstream};
 use crate::error::{UpstreamError, is_passing, is_unread};
 use crate::pool::Failure;
+use crate::request_state::place::{FIGURES, slot_without_key};
 
 /// Longest time for which a call holds keys after it has asked for them.
 const LEASE: Duration = Duration::from_secs(1);
@@ -74,20 +75,29 @@ impl<T: GuestThreads> Run<'_, T> {
         &self,
         wanted: &mut Wanted,
         snapshot: &Snapshot,
-        commands: &[Words],
+        writes: &mut Writes,
         token: &str,
         watched: Option<&mut Watched>,
     ) -> Result<Committed, UpstreamError> {
         // Keys that are written without having been read. Each command names one.
-        for words in commands {
+        for words in &writes.commands {
             wanted.choose_slot(&words[1])?;
         }
         let since = Instant::now();
+        let (slot, requests) = self.place_requests(wanted.slot(), writes).await?;
+        // The next try watches on the right node.
+        if requests.is_some() && watched.is_some() && wanted.slot().is_none() {
+            wanted.choose_slot(FIGURES.as_bytes())?;
+        }
+        let commands = &writes.commands;
         let committed = match watched {
-            Some(watched) => match watched.commit(commands, self.usage).await {
+            Some(watched) => match watched
+                .commit(commands, requests.as_ref(), self.usage)
+                .await
+            {
                 Err(UpstreamError::OutcomeUnknown) => {
                     let size = RequestSize::of(commands);
-                    Err(self.unanswered(wanted.slot(), size).await)
+                    Err(self.unanswered(slot, size).await)
                 }
                 committed => committed,
             },
@@ -95,9 +105,13 @@ impl<T: GuestThreads> Run<'_, T> {
                 let committing = self.space.as_ref();
                 let committing = committing.map(|space| space.begin_commit(snapshot, commands));
                 let tracks = committing.as_ref().is_some_and(Committing::wants_changes);
-                let committed = self
-                    .commit_for_sure(wanted.slot(), snapshot, commands, token, tracks)
-                    .await;
+                let commit = Commit {
+                    slot,
+                    snapshot,
+                    commands,
+                    requests: requests.as_ref(),
+                };
+                let committed = self.commit_for_sure(&commit, token, tracks).await;
                 if let Some(committing) = committing {
                     committing.end(matches!(committed, Ok(Committed::Yes)));
                 }
@@ -105,18 +119,48 @@ impl<T: GuestThreads> Run<'_, T> {
             }
         };
         self.usage.note_time(since);
-        committed
+        committed.map_err(|error| match error {
+            UpstreamError::Refused(text) if requests.is_some() && text.starts_with("NOPERM") => {
+                let text =
+                    format!("{text}; after_commit needs the right to HSET on ferrite:requests*");
+                UpstreamError::Refused(text.into())
+            }
+            error => error,
+        })
+    }
+
+    /// Returns the slot of a commit, and the command that adds its requests there.
+    async fn place_requests(
+        &self,
+        slot: Option<u16>,
+        writes: &mut Writes,
+    ) -> Result<(Option<u16>, Option<AddRequests>), UpstreamError> {
+        if !writes.adds_requests() {
+            return Ok((slot, None));
+        }
+        let has_slots = self.upstream.topology().is_cluster();
+        let slot = slot.or_else(|| has_slots.then(slot_without_key));
+        if let Some(slot) = slot {
+            let noting = self.upstream.register_slot(slot, self.account);
+            self.within_time(noting).await??;
+        }
+        Ok((slot, writes.add_requests(slot, self.request.database)))
     }
 
     /// Commits, and sends the commit again until the engine says what became of it.
     async fn commit_for_sure(
         &self,
-        slot: Option<u16>,
-        snapshot: &Snapshot,
-        commands: &[Words],
+        content: &Commit<'_>,
         token: &str,
         tracks: bool,
     ) -> Result<Committed, UpstreamError> {
+        let slot = content.slot;
+        let void = Commit {
+            slot,
+            snapshot: &Snapshot::default(),
+            commands: &[],
+            requests: None,
+        };
         let Upstream {
             commit,
             markers,
@@ -135,8 +179,8 @@ impl<T: GuestThreads> Run<'_, T> {
             Some(Mark {
                 sending: Sending::Void,
                 ..
-            }) => script_call::commit_request(slot, &Snapshot::default(), &[], mark, false),
-            _ => script_call::commit_request(slot, snapshot, commands, mark, tracks),
+            }) => void.request(mark, false),
+            _ => content.request(mark, tracks),
         };
         let mut sending = Sending::First;
         let mut repeated = Repeated::default();

@@ -11,6 +11,7 @@ mod script_call;
 pub(crate) mod snapshot;
 mod wanted;
 mod watched;
+mod writes;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ferrite_protocol::resp::Encoder;
+use ferrite_runtime::automation::figures::OutboxUsage;
 use ferrite_runtime::commands::EngineUse;
 use ferrite_runtime::{CallError, CallOutcome, CallRequest, Runtime};
 use ferrite_store::{Receipt, Store};
@@ -30,6 +32,8 @@ use crate::marker::Markers;
 use crate::metrics::Metrics;
 use crate::options::PoolOptions;
 use crate::pool::{Line, Pool, Route};
+use crate::request_state::lease::Lease;
+use crate::request_state::turns::RequestTurns;
 use crate::scripts::Script;
 use crate::topology::Topology;
 use kept_values::KeptValues;
@@ -37,6 +41,9 @@ use queues::Queues;
 use run::Run;
 use snapshot::Bounds;
 use wanted::Wanted;
+
+pub(crate) use script_call::ScriptRequest;
+pub(crate) use watched::refused;
 
 /// The options of an engine.
 #[derive(Clone, Debug)]
@@ -50,16 +57,21 @@ pub struct UpstreamOptions {
     pub kept_bytes_max: u64,
     /// An id that no other server has.
     pub server_id: String,
+    /// True if the requests of calls are committed to the engine, from where one of its servers sends them. Otherwise
+    /// a call's requests go into the runtime's own outbox once the call has committed.
+    pub commits_requests: bool,
 }
 
 /// An engine on whose data functions run.
 #[derive(Debug)]
 pub struct Upstream {
-    pool: Pool,
+    pub(crate) pool: Pool,
     bounds: Bounds,
     fetch: Script,
     commit: Script,
     lease: Script,
+    /// The script that changes records of requests.
+    pub(crate) change_requests: Script,
     markers: Markers,
     /// Queues of calls that conflict.
     queues: Queues,
@@ -71,6 +83,14 @@ pub struct Upstream {
     store: Store,
     /// Values that calls keep for later ones.
     kept: KeptValues,
+    /// True if requests of calls are committed to the engine.
+    commits_requests: bool,
+    /// The right to send requests.
+    pub(crate) lease_to_send: Lease,
+    /// The slots to look at for requests.
+    pub(crate) request_turns: RequestTurns,
+    /// The figures of requests that this server has told others last.
+    pub(crate) published_usage: Mutex<Option<OutboxUsage>>,
     metrics: Arc<Metrics>,
 }
 
@@ -134,10 +154,15 @@ impl Upstream {
             fetch: Script::fetch(),
             commit: Script::commit(),
             lease: Script::lease(),
+            change_requests: Script::change_requests(),
             queues: Queues::default(),
             unmarked: Mutex::default(),
             unscripted: Mutex::default(),
             store,
+            commits_requests: options.commits_requests,
+            lease_to_send: Lease::new(&options.server_id),
+            request_turns: RequestTurns::default(),
+            published_usage: Mutex::default(),
             metrics: Arc::default(),
         }
     }
@@ -176,6 +201,25 @@ impl Upstream {
         database: u32,
     ) -> Result<Arc<Line>, UpstreamError> {
         self.pool.line(Some(node.clone()), account, database)
+    }
+
+    /// Returns true if an account may run scripts, as far as it is known.
+    pub(crate) fn may_script(&self, account: &Account) -> bool {
+        !self.unscripted.lock().contains(account)
+    }
+
+    /// Returns true if an error says that the account may run no scripts, and remembers it.
+    pub(crate) fn forbids_scripts(&self, account: &Account, error: &UpstreamError) -> bool {
+        let UpstreamError::Refused(text) = error else {
+            return false;
+        };
+        let text = text.to_ascii_lowercase();
+        let forbids = (text.starts_with("noperm") || text.contains("unknown command"))
+            && (text.contains("'eval") || text.contains("'script"));
+        if forbids && self.unscripted.lock().insert(account.clone()) {
+            tracing::info!(?account, "scripts are forbidden; keys are watched instead");
+        }
+        forbids
     }
 
     /// Returns the counters.
@@ -250,8 +294,7 @@ impl Upstream {
         });
         let time_max = request.timeout.map_or(limit, |asked| asked.min(limit));
         let (kept, pool, database) = (&self.kept, &self.pool, request.database);
-        let is_scripted = !self.unscripted.lock().contains(account);
-        let space = match is_scripted {
+        let space = match self.may_script(account) {
             true => {
                 // It may open a connection.
                 let space = kept.space(pool, &self.metrics, account, database);

@@ -7,7 +7,7 @@ use ferrite_protocol::keyspace::Mode;
 use ferrite_protocol::resp::Encoder;
 use ferrite_runtime::policy::files::kept::{PendingFiles, ReservedFiles};
 use ferrite_runtime::{CallOutcome, CallRequest, JoinedCall, OuterTransaction, Runtime};
-use ferrite_store::{Missing, Receipt, Store, Words};
+use ferrite_store::{Missing, Receipt, Store};
 use tokio::time::{sleep, timeout};
 
 use super::kept_values::Space;
@@ -17,6 +17,7 @@ use super::script_call::{self, Committed};
 use super::snapshot::Snapshot;
 use super::wanted::Wanted;
 use super::watched::Watched;
+use super::writes::Writes;
 use super::{GuestThreads, Upstream, Usage};
 use crate::account::Account;
 use crate::error::UpstreamError;
@@ -69,7 +70,7 @@ pub(super) struct Run<'a, T> {
 enum Tried {
     /// It ran to its end, which is to be committed.
     Ran {
-        commands: Vec<Words>,
+        writes: Writes,
         /// Its changes in directories that stay.
         files: ReservedFiles,
     },
@@ -157,8 +158,8 @@ impl<T: GuestThreads> Run<'_, T> {
                     unproved = Some((std::mem::take(&mut snapshot), joined, None));
                     continue;
                 }
-                Tried::Ran { commands, files }
-                    if is_kept && (self.request.profile || commands.is_empty()) =>
+                Tried::Ran { writes, files }
+                    if is_kept && (self.request.profile || writes.is_empty()) =>
                 {
                     may_use_kept = false;
                     unproved = Some((std::mem::take(&mut snapshot), joined, Some(files)));
@@ -192,10 +193,13 @@ impl<T: GuestThreads> Run<'_, T> {
                     }
                 }
                 // A script has read everything as of one moment.
-                Tried::Ran { commands, files }
-                    if self.request.profile || (commands.is_empty() && watched.is_none()) =>
+                Tried::Ran { writes, files }
+                    if self.request.profile || (writes.is_empty() && watched.is_none()) =>
                 {
                     files.publish();
+                    if !self.request.profile {
+                        writes.send_later(self.runtime);
+                    }
                     self.end(watched).await;
                     return Ok(joined.count(tries));
                 }
@@ -206,8 +210,14 @@ impl<T: GuestThreads> Run<'_, T> {
                     }
                     self.pause(refusals).await?;
                 }
-                Tried::Ran { commands, files } => match self
-                    .commit(&mut wanted, &snapshot, &commands, &token, watched.as_mut())
+                Tried::Ran { mut writes, files } => match self
+                    .commit(
+                        &mut wanted,
+                        &snapshot,
+                        &mut writes,
+                        &token,
+                        watched.as_mut(),
+                    )
                     .await
                 {
                     // Nobody else can change the directories until the files are dropped, so no wait comes first.
@@ -222,6 +232,7 @@ impl<T: GuestThreads> Run<'_, T> {
                     }
                     Ok(Committed::Yes) => {
                         files.publish();
+                        writes.send_later(self.runtime);
                         metrics.commits.add(1);
                         self.end(watched).await;
                         return Ok(joined.count(tries));
@@ -299,11 +310,13 @@ impl<T: GuestThreads> Run<'_, T> {
         } else if joined.error().is_some() {
             Tried::Failed
         } else {
+            let requests = transaction.kept_records();
             let commands = transaction.into_commands();
             let commands =
                 commands.map_err(|error| UpstreamError::Refused(error.to_string().into()))?;
+            let writes = Writes::new(commands, requests, self.upstream.commits_requests);
             match files.reserve() {
-                Some(files) => Tried::Ran { commands, files },
+                Some(files) => Tried::Ran { writes, files },
                 None => Tried::Overtaken,
             }
         };
@@ -312,10 +325,8 @@ impl<T: GuestThreads> Run<'_, T> {
 
     /// Returns a connection on which keys can be watched if the account may run no scripts.
     async fn watched_if_needed(&self, wanted: &Wanted) -> Result<Option<Watched>, UpstreamError> {
-        let Upstream {
-            unscripted, pool, ..
-        } = self.upstream;
-        if !unscripted.lock().contains(self.account) {
+        let Upstream { pool, .. } = self.upstream;
+        if self.upstream.may_script(self.account) {
             return Ok(None);
         }
         let line = pool.exclusive_line(wanted.slot(), self.account, self.request.database);
@@ -324,16 +335,7 @@ impl<T: GuestThreads> Run<'_, T> {
 
     /// Returns true if an error says that the account may run no scripts, and remembers it.
     fn forbids_scripts(&self, error: &UpstreamError) -> bool {
-        let UpstreamError::Refused(text) = error else {
-            return false;
-        };
-        let text = text.to_ascii_lowercase();
-        let forbids = (text.starts_with("noperm") || text.contains("unknown command"))
-            && (text.contains("'eval") || text.contains("'script"));
-        if forbids && self.upstream.unscripted.lock().insert(self.account.clone()) {
-            tracing::info!(account = ?self.account, "scripts are forbidden; calls watch their keys instead");
-        }
-        forbids
+        self.upstream.forbids_scripts(self.account, error)
     }
 
     async fn end(&self, watched: Option<Watched>) {

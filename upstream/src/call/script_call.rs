@@ -11,6 +11,7 @@ use super::Usage;
 use super::request_size::RequestSize;
 use super::snapshot::{Bounds, FetchedContent, Snapshot};
 use super::wanted::Wanted;
+use super::writes::AddRequests;
 use crate::error::UpstreamError;
 use crate::marker::{Marker, Markers};
 use crate::pool::{Failure, Route};
@@ -96,15 +97,30 @@ pub(super) async fn fetch(
     Ok(snapshot)
 }
 
-/// Returns the request that writes if everything is as it was read. With `tracks`, the engine tells its
-/// connection when the keys that are written change again.
-pub(super) fn commit_request(
-    slot: Option<u16>,
-    snapshot: &Snapshot,
-    commands: &[Words],
-    mark: Option<&Mark<'_>>,
-    tracks: bool,
-) -> ScriptRequest {
+/// A commit: what was read, and what is to be written.
+#[derive(Debug)]
+pub(super) struct Commit<'c> {
+    pub(super) slot: Option<u16>,
+    pub(super) snapshot: &'c Snapshot,
+    pub(super) commands: &'c [Words],
+    pub(super) requests: Option<&'c AddRequests>,
+}
+
+impl Commit<'_> {
+    /// Returns the request that writes if everything is as it was read. With `tracks`, the engine tells its
+    /// connection when the keys that are written change again.
+    pub(super) fn request(&self, mark: Option<&Mark<'_>>, tracks: bool) -> ScriptRequest {
+        commit_request(self, mark, tracks)
+    }
+}
+
+fn commit_request(commit: &Commit<'_>, mark: Option<&Mark<'_>>, tracks: bool) -> ScriptRequest {
+    let Commit {
+        slot,
+        snapshot,
+        commands,
+        requests,
+    } = *commit;
     let read = snapshot.keys.iter().map(|fetched| &*fetched.key);
     // Keys that are written without having been read have to be named too. Each command names one, and
     // those of one key follow each other.
@@ -116,6 +132,7 @@ pub(super) fn commit_request(
             blind.push(key);
         }
     }
+    blind.extend(requests.map(AddRequests::key));
     let own = mark.map(|mark| [Markers::leases_key(slot), mark.marker.key(slot)]);
     let own = own.iter().flatten().map(String::as_bytes);
     let mut request = ScriptRequest::new(read.chain(blind.iter().copied()).chain(own));
@@ -198,6 +215,16 @@ pub(super) fn commit_request(
             request.word(word);
         }
     }
+    match requests {
+        None => request.number(0),
+        Some(AddRequests { words, database }) => {
+            request.number(words.len() as u64);
+            for word in words {
+                request.word(word);
+            }
+            request.number(u64::from(*database));
+        }
+    }
     request
 }
 
@@ -255,13 +282,13 @@ fn garbage(route: &Route<'_>, reason: &'static str) -> UpstreamError {
 }
 
 /// The keys and arguments of a script.
-pub(super) struct ScriptRequest {
+pub(crate) struct ScriptRequest {
     keys: usize,
     words: Vec<Vec<u8>>,
 }
 
 impl ScriptRequest {
-    fn new<'k>(keys: impl Iterator<Item = &'k [u8]>) -> Self {
+    pub(crate) fn new<'k>(keys: impl Iterator<Item = &'k [u8]>) -> Self {
         let words: Vec<Vec<u8>> = keys.map(<[u8]>::to_vec).collect();
         Self {
             keys: words.len(),
@@ -269,11 +296,11 @@ impl ScriptRequest {
         }
     }
 
-    fn word(&mut self, word: &[u8]) {
+    pub(crate) fn word(&mut self, word: &[u8]) {
         self.words.push(word.to_vec());
     }
 
-    fn number(&mut self, number: u64) {
+    pub(crate) fn number(&mut self, number: u64) {
         self.words.push(number.to_string().into_bytes());
     }
 
@@ -315,6 +342,16 @@ impl ScriptRequest {
             }
             sent => sent,
         }
+    }
+
+    /// Runs the script for no call.
+    pub(crate) async fn send_once(
+        &self,
+        route: &Route<'_>,
+        slot: Option<u16>,
+        script: &Script,
+    ) -> Result<Value, Failure> {
+        self.send(route, slot, script, &Usage::default()).await
     }
 
     async fn run(

@@ -12,6 +12,7 @@ use super::request_size::RequestSize;
 use super::script_call::Committed;
 use super::snapshot::{Bounds, Fetched, FetchedContent, Snapshot, reason_foreign, reason_large};
 use super::wanted::{Wanted, WantedKey};
+use super::writes::AddRequests;
 use crate::error::{UpstreamError, is_unread};
 use crate::pool::{ExclusiveLine, Failure};
 
@@ -194,21 +195,28 @@ impl Watched {
     pub(super) async fn commit(
         &mut self,
         commands: &[Words],
+        requests: Option<&AddRequests>,
         usage: &Usage,
     ) -> Result<Committed, UpstreamError> {
+        if let Some(requests) = requests
+            && !self.may_add(requests, usage).await?
+        {
+            self.forget(usage).await?;
+            return Ok(Committed::Refused);
+        }
+        let writes = !commands.is_empty() || requests.is_some();
         let mut pipeline = redis::pipe();
         pipeline.cmd("MULTI");
+        if let Some(AddRequests { words, database }) = requests {
+            in_first_database(&mut pipeline, *database, [command(words)]);
+        }
         for words in commands {
-            let mut command = Cmd::new();
-            for word in words {
-                command.arg(word.as_slice());
-            }
-            pipeline.add_command(command);
+            pipeline.add_command(command(words));
         }
         pipeline.cmd("EXEC");
         let sent = self.send(&pipeline, usage).await;
         let values = sent.map_err(|failure| match failure {
-            Failure::Unanswered(_) if !commands.is_empty() => UpstreamError::OutcomeUnknown,
+            Failure::Unanswered(_) if writes => UpstreamError::OutcomeUnknown,
             // It comes before `EXEC`.
             Failure::Refused(reason) if is_unread(&reason) => UpstreamError::TooLarge {
                 bytes: RequestSize::of(commands).bytes,
@@ -240,6 +248,33 @@ impl Watched {
         }
     }
 
+    /// Watches the requests that wait. Returns false if there are some of these names, which other servers have
+    /// given at the same time.
+    ///
+    /// # Errors
+    ///
+    /// None can be added; a command that fails within `MULTI` undoes no other.
+    async fn may_add(
+        &mut self,
+        requests: &AddRequests,
+        usage: &Usage,
+    ) -> Result<bool, UpstreamError> {
+        let mut looks = vec![redis::cmd("WATCH")];
+        looks[0].arg(requests.key());
+        for name in requests.names() {
+            let mut look = redis::cmd("HEXISTS");
+            look.arg(requests.key()).arg(name);
+            looks.push(look);
+        }
+        let mut pipeline = redis::pipe();
+        in_first_database(&mut pipeline, requests.database, looks);
+        let mut may_add = true;
+        for value in self.send(&pipeline, usage).await? {
+            may_add &= checked(value)? != Value::Int(1);
+        }
+        Ok(may_add)
+    }
+
     /// Gives the connection back, with nothing watched on it.
     pub(super) async fn end(mut self, usage: &Usage) {
         if self.forget(usage).await.is_ok() {
@@ -252,6 +287,31 @@ impl Watched {
             address: self.line.line().place(),
             reason: reason.into(),
         }
+    }
+}
+
+fn command(words: &Words) -> Cmd {
+    let mut command = Cmd::new();
+    for word in words {
+        command.arg(word.as_slice());
+    }
+    command
+}
+
+/// Adds commands on the first database, from a connection that has selected this one.
+fn in_first_database(
+    pipeline: &mut Pipeline,
+    database: u32,
+    commands: impl IntoIterator<Item = Cmd>,
+) {
+    if database != 0 {
+        pipeline.cmd("SELECT").arg(0);
+    }
+    for command in commands {
+        pipeline.add_command(command);
+    }
+    if database != 0 {
+        pipeline.cmd("SELECT").arg(database);
     }
 }
 
@@ -282,7 +342,7 @@ fn opaque(look: &Look, bounds: &Bounds) -> String {
     }
 }
 
-fn refused(error: &redis::ServerError) -> UpstreamError {
+pub(crate) fn refused(error: &redis::ServerError) -> UpstreamError {
     let text = match error.details() {
         Some(details) => format!("{} {details}", error.code()),
         None => error.code().to_owned(),

@@ -1,6 +1,7 @@
 -- Writes if everything is as it was read. KEYS: all keys, then, if there is a mark, those of the leases
 -- and of the marks. ARGV: the mark (see below), 1 if the connection wants to be told when the keys that are
--- written change again, what was read of each key, the commands.
+-- written change again, what was read of each key, the commands, and the words of the command that adds requests
+-- to database 0, which are followed by the number of the connection's database.
 -- Replies with {1} if it wrote, {0, n} if the n-th key has changed, {-1} if it was given up before, {-2}
 -- if another call holds a key that it writes. With the mark 'void', it gives up a commit that may have
 -- arrived before: {1} if it has, {0, 0} if it never will.
@@ -102,11 +103,32 @@ for index = 1, number() do
     return redis.error_reply('NOPERM this user may not run ' .. words[1] .. ' on a key that the function writes')
   end
 end
+local requests, database = {}, nil
+for word = 1, number() do requests[word] = take() end
+if #requests > 0 then
+  database = take()
+  if redis.acl_check_cmd and not redis.acl_check_cmd(unpack(requests)) then
+    return redis.error_reply('NOPERM this user may not run HSET on the key of requests')
+  end
+  -- Another server has given a request the same number at the same time; the call gives its own another one.
+  for at = 3, #requests, 2 do
+    if redis.call('HEXISTS', requests[2], requests[at]) == 1 then
+      if mark == 'again' then leave(-sequence) end
+      return { 0, 0 }
+    end
+  end
+end
 if leases then
   for _, words in ipairs(commands) do
     local holder, ends = string.match(redis.call('HGET', leases, words[2]) or '', '^(%S+) (%d+)$')
     if holder and holder ~= token and tonumber(ends) > now() then return { -2 } end
   end
+end
+-- First, because it alone can fail, for what the key holds.
+if database then
+  if database ~= '0' then redis.call('SELECT', '0') end
+  redis.call(unpack(requests))
+  if database ~= '0' then redis.call('SELECT', database) end
 end
 for _, words in ipairs(commands) do redis.call(unpack(words)) end
 if leases and token ~= '' then

@@ -25,6 +25,11 @@ impl Script {
         Self::new(include_str!("lease.lua"))
     }
 
+    /// The script that changes records of requests.
+    pub(crate) fn change_requests() -> Self {
+        Self::new(include_str!("change_requests.lua"))
+    }
+
     /// The script that writes if everything is as it was read.
     pub(crate) fn commit() -> Self {
         Self::new(include_str!("commit.lua"))

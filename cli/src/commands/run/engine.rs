@@ -150,6 +150,8 @@ impl Engine {
                 bounds: BOUNDS,
                 kept_bytes_max: 0,
                 server_id,
+                // They name no function that the engine's servers have.
+                commits_requests: false,
             };
             let account = &self.pool.location.account;
             let upstream = Upstream::new(options, runtime.keyspace().clone());

@@ -38,7 +38,7 @@ pub(crate) struct Loaded {
 }
 
 /// Permissions, limits and isolation of a function.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct Policy {
     pub(crate) permissions: Permissions,
     pub(crate) limits: LimitSettings,
@@ -51,23 +51,6 @@ pub(crate) struct Policy {
     pub(crate) allow_network: bool,
     /// Addresses beyond the public internet that its requests may go to.
     pub(crate) private_network: Vec<IpRange>,
-    /// True if the data is a store of this process, which keeps requests of `after_commit`.
-    pub(crate) keeps_requests: bool,
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Self {
-            permissions: Permissions::default(),
-            limits: LimitSettings::default(),
-            isolation: None,
-            config: FunctionConfig::default(),
-            directories: Vec::new(),
-            allow_network: false,
-            private_network: Vec::new(),
-            keeps_requests: true,
-        }
-    }
 }
 
 /// A runtime with the function on a store of its own.
@@ -137,7 +120,7 @@ impl Loaded {
                 private_ranges: self.policy.private_network.clone(),
                 ..NetworkOptions::default()
             },
-            outbox: self.policy.keeps_requests,
+            outbox: true,
             ..RuntimeOptions::default()
         };
         let runtime = Runtime::new(

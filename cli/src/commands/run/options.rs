@@ -66,7 +66,6 @@ impl Options {
             args: bytes(args),
             data,
             policy: Policy {
-                keeps_requests: engine.is_none(),
                 permissions: permissions
                     .transpose()?
                     .or(settings.permissions)

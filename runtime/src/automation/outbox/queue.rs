@@ -132,6 +132,11 @@ impl RequestQueue {
         state.ready.retain(|origin| lanes.contains_key(origin));
     }
 
+    /// Returns the numbers of all requests that wait or are being sent.
+    pub(crate) fn numbers(&self) -> Vec<u64> {
+        self.0.lock().known.keys().copied().collect()
+    }
+
     pub(crate) fn usage(&self) -> Usage {
         let state = self.0.lock();
         Usage {

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::message::{DEAD_PREFIX, OutboxMessage, PREFIX, number_of, origin_of, record_name};
 use super::queue::{PENDING_BYTES_MAX, RequestQueue, Usage};
-use crate::automation::figures::OutboxFigures;
+use crate::automation::figures::{OutboxFigures, OutboxUsage};
 use crate::automation::number::Numbers;
 
 /// Most requests that were given up and are kept; a later one makes the oldest go.
@@ -25,6 +25,8 @@ pub(crate) struct Outbox {
     dead: Mutex<BTreeSet<u64>>,
     /// Numbers of the requests that a server has accepted and whose records could not be removed yet.
     accepted: Mutex<HashSet<u64>>,
+    /// The requests of all, while another server sends them.
+    elsewhere: Mutex<Option<OutboxUsage>>,
     pub(crate) counters: Counters,
 }
 
@@ -64,13 +66,18 @@ impl Outbox {
             numbers: Numbers::new(),
             dead: Mutex::default(),
             accepted: Mutex::default(),
+            elsewhere: Mutex::default(),
             counters: Counters::default(),
         }
     }
 
     /// Returns the reason why no request can be added, if there is one.
     pub(crate) fn full(&self) -> Option<String> {
-        let Usage { pending, bytes } = self.queue.usage();
+        let OutboxUsage {
+            pending,
+            pending_bytes: bytes,
+            ..
+        } = self.usage();
         if pending >= self.pending_max {
             return Some(format!(
                 "{pending} requests wait in the outbox, the limit is {}; try again later, or raise max_outbox",
@@ -110,6 +117,47 @@ impl Outbox {
             && self.queue.push(number, origin, value.len())
         {
             self.counters.queued.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts a request that was committed to data that is kept elsewhere.
+    pub(crate) fn committed(&self, name: &[u8], value: &[u8]) {
+        self.counters.queued.fetch_add(1, Ordering::Relaxed);
+        match &mut *self.elsewhere.lock() {
+            Some(usage) => {
+                usage.pending += 1;
+                usage.pending_bytes += value.len();
+            }
+            None => {
+                self.load(name, value);
+            }
+        }
+    }
+
+    /// Notes that another server sends, which has these requests; `None` if this one does.
+    pub(crate) fn set_elsewhere(&self, usage: Option<OutboxUsage>) {
+        *self.elsewhere.lock() = usage;
+    }
+
+    /// Returns the names of the records of all requests that are known here.
+    pub(crate) fn known(&self) -> Vec<Vec<u8>> {
+        let waiting = self.queue.numbers().into_iter();
+        let waiting = waiting.map(|number| record_name(PREFIX, number));
+        let dead = self.dead.lock();
+        let dead = dead.iter().map(|&number| record_name(DEAD_PREFIX, number));
+        waiting.chain(dead).collect()
+    }
+
+    /// Returns the requests of this moment.
+    fn usage(&self) -> OutboxUsage {
+        if let Some(usage) = *self.elsewhere.lock() {
+            return usage;
+        }
+        let Usage { pending, bytes } = self.queue.usage();
+        OutboxUsage {
+            pending,
+            pending_bytes: bytes,
+            dead: self.dead.lock().len(),
         }
     }
 
@@ -175,7 +223,11 @@ impl Outbox {
 
     /// Returns the figures of this moment.
     pub(crate) fn figures(&self) -> OutboxFigures {
-        let Usage { pending, bytes } = self.queue.usage();
+        let OutboxUsage {
+            pending,
+            pending_bytes,
+            dead,
+        } = self.usage();
         let count = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
         let Counters {
             queued,
@@ -186,8 +238,9 @@ impl Outbox {
         } = &self.counters;
         OutboxFigures {
             pending,
-            pending_bytes: bytes,
-            dead: self.dead.lock().len(),
+            pending_bytes,
+            dead,
+            is_elsewhere: self.elsewhere.lock().is_some(),
             queued: count(queued),
             sent: count(sent),
             failures: count(failures),

@@ -76,7 +76,7 @@ impl Relay<'_> {
             ));
             return Ok(Step::More);
         }
-        if matches!(spec.name, "WASM.TRIGGER" | "WASM.SCHEDULE" | "WASM.OUTBOX") {
+        if matches!(spec.name, "WASM.TRIGGER" | "WASM.SCHEDULE") {
             self.reply_error(&format!(
                 "ERR {} needs the data in this server, and it is in another engine (upstream.url)",
                 spec.name

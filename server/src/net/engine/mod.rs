@@ -85,6 +85,7 @@ pub(crate) fn open(
         bounds,
         kept_bytes_max: settings.max_kept.0,
         server_id: run_id.to_owned(),
+        commits_requests: true,
     };
     Ok(Some(Engine {
         upstream: Upstream::new(options, store.clone()),

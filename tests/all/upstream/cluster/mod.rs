@@ -36,7 +36,7 @@ const PAIR: &str = r#"(module
     (drop (call $incr_by (i32.const 64) (call $key (i32.const 1) (i32.const 64) (i32.const 256)) (i64.const 1) (i32.const 8)))
     (call $reply_int (i64.load (i32.const 0)))))"#;
 
-pub(super) fn nodes(kind: EngineKind, replicas: bool) -> Vec<Engine> {
+pub(crate) fn nodes(kind: EngineKind, replicas: bool) -> Vec<Engine> {
     // Long enough that no replica takes over from a primary that is only slow, on a loaded machine.
     let (count, timeout) = match replicas {
         true => (2 * PRIMARIES, "2500"),
