@@ -4,9 +4,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use parking_lot::Mutex;
 use wasmtime::Val;
 
-use crate::call::host_trap::HostTrap;
 use crate::call::outer_transaction::OuterTransaction;
 use crate::call::request::{
     CallOutcome, CallProfile, CallRequest, ErrorWord, LATENCY_SAMPLE_EVERY, OPTIMISTIC_TRIES_MAX,
@@ -21,8 +21,8 @@ use crate::executor::instantiate::{NoInstance, NotMade};
 use crate::instance::entry::RunFailure;
 use crate::instance::{Instance, Mode, Reusable, Start};
 use crate::policy::files::kept::{KeptTurn, PendingFiles};
+use crate::scheduling::pool::PermitGuard;
 use crate::scheduling::timer;
-use crate::scheduling::wait::with_stop_check;
 use ferrite_protocol::keyspace::{CommitError, Keyspace, Mode as Access, Transaction};
 use ferrite_protocol::resp::Encoder;
 
@@ -78,7 +78,7 @@ impl<K: Keyspace> Executor<K> {
             || sequence.is_multiple_of(LATENCY_SAMPLE_EVERY);
         let clock = sampled.then(Instant::now);
 
-        let run = Run {
+        let mut run = Run {
             executor: self,
             function,
             entry,
@@ -98,14 +98,17 @@ impl<K: Keyspace> Executor<K> {
             surroundings,
             turn: OnceLock::new(),
             files_turn: OnceLock::new(),
+            permit: Mutex::new(None),
         };
-        let result = run.run_until_committed(permit.take(), reply, outcome).await;
+        let retained = permit.take();
+        *run.permit.get_mut() = Some(permit);
+        let result = run.run_until_committed(retained, reply, outcome).await;
         outcome.latency = clock.map(|clock| clock.elapsed());
         let (result, retained) = match result {
             Ok(retained) => (Ok(()), Some(retained)),
             Err(Failed { error, retained }) => (Err(error), retained),
         };
-        if let Some(retained) = retained {
+        if let (Some(permit), Some(retained)) = (run.permit.into_inner(), retained) {
             permit.put_back(retained);
             // Only after the pool has the instance; see `timer`.
             timer::watch_idle();
@@ -164,25 +167,19 @@ impl<K: Keyspace> Executor<K> {
 }
 
 /// One call while it runs.
-struct Run<'a, K: Keyspace> {
-    executor: &'a Executor<K>,
-    function: &'a Function<K>,
-    entry: usize,
-    args: &'a [Val],
-    surroundings: Surroundings<'a, K>,
-    params: CallParams<'a>,
+pub(super) struct Run<'a, K: Keyspace> {
+    pub(super) executor: &'a Executor<K>,
+    pub(super) function: &'a Function<K>,
+    pub(super) entry: usize,
+    pub(super) args: &'a [Val],
+    pub(super) surroundings: Surroundings<'a, K>,
+    pub(super) params: CallParams<'a>,
     /// The call's turn, if calls of the function take turns.
-    turn: OnceLock<Turn>,
+    pub(super) turn: OnceLock<Turn>,
     /// The call's turn at the files that the function keeps, after conflicts.
-    files_turn: OnceLock<KeptTurn>,
-}
-
-/// The error of a call that was ended while it waited.
-fn stopped(stop: &HostTrap) -> CallError {
-    match stop {
-        HostTrap::Timeout { limit, elapsed } => CallError::timeout(*limit, *elapsed),
-        _ => CallError::killed(),
-    }
+    pub(super) files_turn: OnceLock<KeptTurn>,
+    /// The call's permit; `None` while it waits for a turn, because whoever has the turn may need a permit.
+    pub(super) permit: Mutex<Option<PermitGuard<'a, Retained<K>>>>,
 }
 
 /// Ties of a call to the outside: a transaction that it joins, and the counter of its fuel.
@@ -395,57 +392,50 @@ impl<K: Keyspace> Run<'_, K> {
             }
             retained => retained,
         };
-        let mut shared = None;
-        if !matches!(retained, Some(Retained::Instance(_)))
-            && let Retention::Rewound(rewinding) = self.function.retention()
-            && rewinding.shares()
-        {
-            let first = self.executor.first(self.function, rewinding, &self.params);
-            shared = first.await?.map(|snapshot| (snapshot, rewinding));
+        let mut retained =
+            retained.unwrap_or_else(|| Retained::Buffers(self.executor.new_state(self.function)));
+        let mode = match &retained {
+            Retained::Instance(instance) => instance.mode(),
+            Retained::Buffers(_) => mode,
+        };
+        self.begin(retained.state(), again, mode);
+        if exclusive || self.wants_turn() {
+            retained = self.take_turns(retained, exclusive).await?;
         }
-        match retained {
-            Some(Retained::Instance(mut instance)) => {
-                let mode = instance.mode();
-                self.begin(instance.state(), again, exclusive, mode).await?;
+        let state = match retained {
+            Retained::Instance(mut instance) => {
                 instance
                     .refuel()
                     .map_err(|error| CallError::new(Code::Trap, error.to_string()))?;
-                Ok(Made::Instance(instance))
+                return Ok(Made::Instance(instance));
             }
-            retained => {
-                let mut state = match retained {
-                    Some(Retained::Buffers(state)) => state,
-                    _ => self.executor.new_state(self.function),
-                };
-                self.begin(&mut state, again, exclusive, mode).await?;
-                if let Some((snapshot, rewinding)) = shared {
-                    return self
-                        .executor
-                        .rewound(self.function, rewinding, &snapshot, state, mode)
-                        .await
-                        .map(Made::Instance)
-                        .map_err(NoInstance::from);
-                }
-                let made = self
-                    .executor
-                    .instantiate(self.function, state, Start::Initialize, mode)
-                    .await;
-                match made {
-                    Ok(instance) => Ok(Made::Instance(instance)),
-                    Err(NotMade::NeedsFiber(state)) => Ok(Made::NeedsFiber(state)),
-                    Err(NotMade::Failed(error, state)) => Err(NoInstance::after(error, state)),
-                }
-            }
+            Retained::Buffers(state) => state,
+        };
+        if let Retention::Rewound(rewinding) = self.function.retention()
+            && rewinding.shares()
+            && let Some(snapshot) = self
+                .executor
+                .first(self.function, rewinding, &self.params)
+                .await?
+        {
+            let made = self
+                .executor
+                .rewound(self.function, rewinding, &snapshot, state, mode)
+                .await;
+            return made.map(Made::Instance).map_err(NoInstance::from);
+        }
+        let made = self
+            .executor
+            .instantiate(self.function, state, Start::Initialize, mode)
+            .await;
+        match made {
+            Ok(instance) => Ok(Made::Instance(instance)),
+            Err(NotMade::NeedsFiber(state)) => Ok(Made::NeedsFiber(state)),
+            Err(NotMade::Failed(error, state)) => Err(NoInstance::after(error, state)),
         }
     }
 
-    async fn begin(
-        &self,
-        state: &mut CallState<K>,
-        again: bool,
-        exclusive: bool,
-        mode: Mode,
-    ) -> Result<(), CallError> {
+    fn begin(&self, state: &mut CallState<K>, again: bool, mode: Mode) {
         if again {
             state.begin_try(&self.params);
         } else {
@@ -458,34 +448,6 @@ impl<K: Keyspace> Run<'_, K> {
             state.begin_exclusive();
         }
         state.fuel.set_first_slice_only(mode == Mode::Direct);
-        if self.surroundings.outer.is_none()
-            && self.turn.get().is_none()
-            && self.params.access != Access::ReadLatest
-            && let Some(turn) = self.function.turn(self.params.keys)
-        {
-            let turn = with_stop_check(turn.lock_arc(), || state.check_stop()).await;
-            // Kept until the call has ended, whatever it takes.
-            let _ = self.turn.set(turn.map_err(|stop| stopped(&stop))?);
-        }
-        if exclusive
-            && self.files_turn.get().is_none()
-            && let Some(kept) = self.function.spec().kept.as_ref()
-        {
-            let turn = with_stop_check(kept.turn(), || state.check_stop()).await;
-            // Kept until the call has ended, as the other one.
-            let _ = self.files_turn.set(turn.map_err(|stop| stopped(&stop))?);
-        }
-        if exclusive {
-            let (database, mode) = state.data.transaction_params();
-            let transaction = with_stop_check(
-                self.executor.keyspace().begin_exclusive(database, mode),
-                || state.check_stop(),
-            );
-            let transaction = transaction.await.map_err(|stop| stopped(&stop))?;
-            state.data.set_transaction(transaction);
-            state.begin_exclusive();
-        }
-        Ok(())
     }
 
     /// Checks the reply, commits, and only then writes the reply to `reply`.

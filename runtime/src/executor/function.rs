@@ -112,6 +112,16 @@ pub(crate) enum Retained<K: Keyspace> {
     Instance(Box<Instance<K>>),
 }
 
+impl<K: Keyspace> Retained<K> {
+    /// Returns the state of the call that uses it.
+    pub(crate) fn state(&mut self) -> &mut CallState<K> {
+        match self {
+            Self::Buffers(state) => state,
+            Self::Instance(instance) => instance.state(),
+        }
+    }
+}
+
 impl<K: Keyspace> Function<K> {
     /// Loads a function's code and links it.
     ///

@@ -4,6 +4,7 @@ mod admission;
 pub(crate) mod call;
 pub(crate) mod function;
 pub(crate) mod instantiate;
+mod turns;
 
 use std::sync::{Arc, Weak};
 

@@ -59,7 +59,10 @@ pub(crate) const GUEST: &str = r#"(module
     (func (export "count")
         (drop (call $incr_by (i32.const 514) (i32.const 1) (i64.const 1) (i32.const 32)))
         (call $told (call $append)))
-    (func (export "slow") (local $left i64)
+    (func (export "count_slowly")
+        (drop (call $incr_by (i32.const 514) (i32.const 1) (i64.const 1) (i32.const 32)))
+        (call $slow))
+    (func $slow (export "slow") (local $left i64)
         (drop (call $append))
         (local.set $left (i64.const 8000000))
         (loop $again
@@ -85,6 +88,10 @@ pub(crate) const GUEST: &str = r#"(module
 const SIZE: u64 = 200_000;
 
 fn with_kept(isolation: Isolation) -> (Host, TestFunction) {
+    with_instances(isolation, 64)
+}
+
+fn with_instances(isolation: Isolation, instances_max: usize) -> (Host, TestFunction) {
     let directories = vec![Directory::kept("cache", SIZE).expect("a name")];
     let host = Host::with_runtime(RuntimeOptions {
         directories: directories.clone(),
@@ -94,6 +101,7 @@ fn with_kept(isolation: Isolation) -> (Host, TestFunction) {
         spec.directories = directories.into();
         spec.kept = Some(Arc::new(KeptFiles::default()));
         spec.isolation = isolation;
+        spec.pool.instances_max = instances_max;
         spec.limits.fuel_max = 1_000_000_000;
     });
     (host, function)
@@ -230,4 +238,39 @@ async fn files_and_data_are_committed_together() {
         }
     }
     assert!(overtaken >= OPTIMISTIC_TRIES_MAX, "{overtaken}");
+}
+
+/// A call that waits for its turn leaves its permit to others, the one that has the turn among them.
+#[tokio::test]
+async fn a_call_that_waits_for_its_turn_keeps_no_permit() {
+    for isolation in [Isolation::Rewind, Isolation::Reuse] {
+        let kept = with_instances(isolation, 2);
+        let conflicts = &kept.0.keyspace.conflicts;
+        // Its next try has the turn.
+        conflicts.store(OPTIMISTIC_TRIES_MAX, Relaxed);
+        let mut first = pin!(call(&kept, "count_slowly", "a"));
+        loop {
+            let waits = poll_fn(|context| Poll::Ready(first.as_mut().poll(context).is_pending()));
+            assert!(waits.await, "it takes several turns");
+            if conflicts.load(Relaxed) == 0 {
+                break;
+            }
+        }
+        let waits = poll_fn(|context| Poll::Ready(first.as_mut().poll(context).is_pending()));
+        assert!(waits.await, "it takes several turns");
+        let mut second = pin!(call(&kept, "append", "b"));
+        let waits = poll_fn(|context| Poll::Ready(second.as_mut().poll(context).is_pending()));
+        assert!(waits.await, "the first has the turn");
+        assert_eq!(kept.1.usage().running, 1);
+        // One that waits for nothing else finds a permit.
+        let request = CallRequest {
+            read_only: true,
+            reads_latest: true,
+            ..CallRequest::new(b"test.read", &[], &[])
+        };
+        let read = kept.0.request(Protocol::Resp2, &kept.1, &request);
+        assert_eq!(read.await.0, ":44");
+        assert_eq!(first.await, "$1 a");
+        assert_eq!(second.await, "$2 ab");
+    }
 }

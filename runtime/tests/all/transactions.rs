@@ -1,6 +1,9 @@
 //! Effects of calls: all of them at commit, or none.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
 use std::time::Duration;
 
 use ferrite_protocol::resp::Protocol;
@@ -184,6 +187,26 @@ async fn waiting_for_exclusivity_ends_with_the_calls_time() {
     let reply = host.call(&function, &[], &[]).await;
     assert!(reply.starts_with("-TIMEOUT "), "{reply}");
     assert_eq!(function.usage().running, 0);
+}
+
+/// Whoever is exclusive may wait for a permit of the same function.
+#[tokio::test]
+async fn a_call_that_waits_for_exclusivity_keeps_no_permit() {
+    for isolation in [Isolation::Rewind, Isolation::Fresh, Isolation::Reuse] {
+        let host = Host::new();
+        let function = host.load_with(&guest(EFFECTS), |spec| {
+            spec.isolation = isolation;
+            spec.pool.instances_max = 1;
+            spec.pool.waiting_max = 0;
+        });
+        host.keyspace.conflicts.store(OPTIMISTIC_TRIES_MAX, Relaxed);
+        host.keyspace.exclusive_never.store(1, Relaxed);
+        let mut waiting = pin!(host.call(&function, &[], &[]));
+        let waits = poll_fn(|context| Poll::Ready(waiting.as_mut().poll(context).is_pending()));
+        assert!(waits.await);
+        assert_eq!(function.usage().running, 0, "{isolation}");
+        assert_eq!(host.call(&function, &[], &[]).await, ":1");
+    }
 }
 
 #[tokio::test]

@@ -154,10 +154,20 @@ impl<T> Pool<T> {
     ///
     /// [`EnterError`]. The future may be dropped at any time.
     pub(crate) async fn enter(&self) -> Result<PermitGuard<'_, T>, EnterError> {
+        self.wait(self.options.waiting_max).await
+    }
+
+    /// Starts a call again that has given up its permit to wait for something else. It is not refused, however
+    /// many calls wait.
+    pub(crate) async fn enter_again(&self) -> Result<PermitGuard<'_, T>, EnterError> {
+        self.wait(usize::MAX).await
+    }
+
+    async fn wait(&self, waiting_max: usize) -> Result<PermitGuard<'_, T>, EnterError> {
         if let Some(permit) = self.try_enter() {
             return Ok(permit);
         }
-        let ticket = self.join_queue()?;
+        let ticket = self.join_queue(waiting_max)?;
         let guard = TicketGuard { pool: self, ticket };
         let entered = poll_fn(|context| {
             let ticket_state = self.queue.lock().poll_ticket(ticket, context.waker());
@@ -299,7 +309,7 @@ impl<T> Pool<T> {
     }
 
     /// Adds a call to the queue and returns its ticket.
-    fn join_queue(&self) -> Result<u64, EnterError> {
+    fn join_queue(&self, waiting_max: usize) -> Result<u64, EnterError> {
         let mut queue = self.queue.lock();
         let ticket = queue.join();
         self.note_queued(&queue);
@@ -310,7 +320,7 @@ impl<T> Pool<T> {
         {
             woken.extend(queue.hand_over(permit).ok());
         }
-        let refused = queue.waiting() > self.options.waiting_max;
+        let refused = queue.waiting() > waiting_max;
         if refused {
             queue.leave(ticket);
         }
