@@ -203,7 +203,7 @@ async fn bytes_and_names_are_bounded() {
 
 #[tokio::test]
 async fn writing_costs_fuel_by_its_bytes() {
-    let (host, _) = with_scratch(Isolation::Rewind, 0);
+    let (host, _) = with_scratch(Isolation::Rewind, 1000);
     let directories = vec![Directory::scratch("tmp", 1 << 30).expect("a name")];
     let function = host.load_with(GUEST, |spec| {
         spec.directories = directories.into();

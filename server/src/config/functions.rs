@@ -150,7 +150,7 @@ impl Setting for NetworkList {
 pub struct DirectoryList(pub Vec<Directory>);
 
 impl Setting for DirectoryList {
-    const KIND: &'static str = "false, or a list of NAME=PATH, NAME:scratch=SIZE and NAME:kept=SIZE such as [\"models=/srv/models\", \"tmp:scratch=16MB\"], each with another name";
+    const KIND: &'static str = "false, or a list of NAME=PATH, NAME:scratch=SIZE and NAME:kept=SIZE such as [\"models=/srv/models\", \"tmp:scratch=16MB\"], each with another name, and each SIZE more than 256 bytes and at most 1GB";
 
     const LIST: bool = true;
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::error::Quoted;
+use crate::policy::files::scratch::NODE_BYTES;
 use crate::policy::quantity::{ByteSize, QuantityError};
 
 /// A directory under a name of its own: one that functions may read, `models=/srv/models`, or a scratch
@@ -52,6 +53,15 @@ pub enum DirectoryError {
     /// The size of a scratch directory is none.
     #[error("the size of a scratch directory is wrong: {0}")]
     Size(QuantityError),
+    /// A scratch directory has no room for a single file.
+    #[error(
+        "a scratch directory of {bytes} bytes holds nothing: a file counts {} bytes and its name; give it a size such as 16MB",
+        NODE_BYTES
+    )]
+    TooSmall {
+        /// Bytes that were asked for.
+        bytes: u64,
+    },
     /// A scratch directory is larger than any may be.
     #[error(
         "a scratch directory of {bytes} bytes, where at most {} are possible",
@@ -84,7 +94,8 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// The name has other characters than it may, or the directory would be too large.
+    /// The name has other characters than it may, or the directory would be too large, or too small for a
+    /// file.
     pub fn scratch(name: &str, bytes_max: u64) -> Result<Self, DirectoryError> {
         Self::in_memory(name, bytes_max, false)
     }
@@ -102,6 +113,9 @@ impl Directory {
     fn in_memory(name: &str, bytes_max: u64, kept: bool) -> Result<Self, DirectoryError> {
         if bytes_max > Self::SCRATCH_BYTES_MAX {
             return Err(DirectoryError::TooLarge { bytes: bytes_max });
+        }
+        if bytes_max <= NODE_BYTES {
+            return Err(DirectoryError::TooSmall { bytes: bytes_max });
         }
         Self::with_source(name, DirectorySource::Scratch { bytes_max, kept })
     }
@@ -220,6 +234,9 @@ mod tests {
             ),
             ("tmp:scratch=2GB", "at most 1073741824 are possible"),
             ("tmp:kept=/srv", "the size of a scratch directory is wrong"),
+            ("tmp:scratch=0", "of 0 bytes holds nothing"),
+            ("tmp:kept=0", "of 0 bytes holds nothing"),
+            ("tmp:kept=256", "of 256 bytes holds nothing"),
             ("tmp:kept=2GB", "at most 1073741824 are possible"),
             ("tmp:Kept=1MB", "the name \"tmp:Kept\" of a directory"),
             (":kept=1MB", "the name \"\" of a directory"),

@@ -17,7 +17,7 @@ use super::stat::FileStat;
 const NODES_MAX: usize = 4096;
 
 /// Bytes that a file or directory counts besides its content and the text of its name.
-const NODE_BYTES: u64 = 256;
+pub(super) const NODE_BYTES: u64 = 256;
 
 /// Longest name, in bytes.
 const NAME_BYTES_MAX: usize = 255;
