@@ -85,7 +85,8 @@ pub enum FlattenError {
     /// The component imports an interface that no host offers.
     #[error(
         "unknown import `{import}`: the hosts offer `ferrite:function/data@0.1.0`, \
-         `ferrite:function/host@0.1.0`, `wasi:keyvalue` and `wasi:logging` in their drafts, and WASI 0.2, `wasi:http` included"
+         `ferrite:function/host@0.1.0`, `ferrite:function/network@0.1.0`, `wasi:keyvalue`, `wasi:config` and `wasi:logging` \
+         in their drafts, and WASI 0.2, `wasi:http` included"
     )]
     UnknownImport {
         /// Interface and function.

@@ -22,7 +22,7 @@ use ferrite_protocol::keyspace::Keyspace;
 
 use after_commit::after_commit;
 use command::call;
-use config::config;
+use config::{config, config_names};
 use data::{del, exists, expire, get, hdel, hget, hset, incr_by, set, ttl};
 use guest::Guest;
 use http::http;

@@ -113,6 +113,9 @@ macro_rules! imports {
             fn after_commit(request: i32, len: i32, buf: i32, cap: i32) -> i32;
             /// Reads a value of the function's own configuration; its full length, or a status.
             fn config(name: i32, nlen: i32, buf: i32, cap: i32) -> i32;
+            /// Reads the names in that configuration, each with a line end (`\n`) after it; their full
+            /// length.
+            fn config_names(buf: i32, cap: i32) -> i32;
         }
     };
 }

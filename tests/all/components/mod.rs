@@ -7,6 +7,8 @@
 
 mod adapter;
 mod calls;
+mod configuration;
+mod files;
 mod keyvalue;
 mod standard;
 

@@ -1,5 +1,5 @@
 //! A component as others write them: in Rust, with bindings by `wit-bindgen` and of the crate `wasip2`, for
-//! the compiler's own target. It knows `wasi:http` and `wasi:keyvalue` alone, and runs unchanged.
+//! the compiler's own target. It knows interfaces of WASI alone, and runs unchanged.
 //!
 //! `standard.wasm` is built from the package in `guest/`. `FERRITE_BLESS=1` builds it anew, by a Rust
 //! compiler with the target `wasm32-wasip2`.
@@ -15,11 +15,14 @@ use serde_json::json;
 use crate::network::peer::Peer;
 
 /// Files of the package that decide what is built.
-const SOURCES: [&str; 6] = [
+const SOURCES: [&str; 9] = [
     "Cargo.lock",
     "Cargo.toml",
+    "src/descriptors.rs",
+    "src/files.rs",
     "src/lib.rs",
     "src/misuse.rs",
+    "wit/deps/config/config.wit",
     "wit/deps/keyvalue/keyvalue.wit",
     "wit/world.wit",
 ];
@@ -73,7 +76,7 @@ fn build(to: &Path) {
 }
 
 /// Returns the component, which must be the one of these sources.
-fn component() -> Vec<u8> {
+pub(super) fn component() -> Vec<u8> {
     let kept = super::folder().join("standard.wasm");
     if std::env::var_os("FERRITE_BLESS").is_some() {
         build(&kept);
@@ -363,6 +366,29 @@ fn misuse_ends_in_errors_or_ends_the_call() {
         ),
         ("time", &["false true", "[1]", "[0, 1]", "slept"], 0),
         ("many", &["200", "ErrorCode::ConnectionLimitReached"], 16),
+        (
+            "copied",
+            &[
+                "ErrorCode::HttpRequestBodySize(None)",
+                "Ok(())",
+                r#"ErrorCode::InternalError(Some("INVALID the header connection is set by the host; leave it out"))"#,
+                "Ok(())",
+                "200",
+                "ErrorCode::HttpRequestHeaderSectionSize(None)",
+            ],
+            2,
+        ),
+        (
+            "bodiless",
+            &[
+                "content-length: 0",
+                "content-length: 0",
+                "none",
+                "ErrorCode::HttpRequestBodySize(None)",
+                "ErrorCode::HttpRequestBodySize(None)",
+            ],
+            3,
+        ),
     ] {
         let reply = misuse(what);
         let expected: Vec<_> = expected

@@ -6,7 +6,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
 /// A server on the loopback. It answers every request but those for `/silent`: `/echo` with the request,
-/// `/moved` with a redirection to it, `/large` with 100,000 bytes, and all others with `hello`.
+/// `/moved` with a redirection to it, `/large` with 100,000 bytes, and all others with `hello`; that of `/kept`
+/// has a header about the connection.
 pub(crate) struct Peer {
     pub(crate) port: u16,
     /// The targets of the requests, as they arrive.
@@ -84,6 +85,7 @@ fn serve(stream: &TcpStream, seen: impl Fn(&str)) -> Option<()> {
             ),
             Some("/moved") => ("302 Found\r\nlocation: /echo", Vec::new()),
             Some("/large") => ("200 OK", vec![b'x'; 100_000]),
+            Some("/kept") => ("200 OK\r\nconnection: keep-alive", b"hello".to_vec()),
             _ => ("200 OK", b"hello".to_vec()),
         };
         let length = answer.len();

@@ -12,6 +12,7 @@ const OPEN: &str = "[wasm.security]\nallow_network = [\"http://127.0.0.1:*\"]\na
 
 /// A project's functions.
 const FUNCTIONS: &str = r#"
+import os
 import random
 from datetime import datetime
 
@@ -99,6 +100,28 @@ def refused(url: str):
         return error.code
 
 @ferrite.function
+def lines(path: str):
+    try:
+        with open(path) as file:
+            return [line.rstrip() for line in file]
+    except OSError as error:
+        return type(error).__name__
+
+@ferrite.function
+def listed(directory: str):
+    return [sorted(os.listdir(directory)), os.path.getsize(f"{directory}/table"), os.path.exists("/none")]
+
+@ferrite.function
+def noted(path: str, text: str):
+    try:
+        with open(path, "a") as file:
+            file.write(text)
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        return type(error).__name__
+
+@ferrite.function
 def tell(key: str, url: str):
     ferrite.set(key, "told")
     return [ferrite.after_commit("POST", url, json={"a": 1}), ferrite.config("token"), ferrite.config("none")]
@@ -146,7 +169,15 @@ fn functions_reply_fail_and_begin_anew() {
     assert_eq!(made().expect("it is still there"), before);
     // The server finds the code in the project's cache.
     let receiver = ReceivingServer::start();
-    let server = Server::builder().dir(&project).config(OPEN).start();
+    let tables = folder.path().join("tables");
+    fs::create_dir(&tables).expect("it can be made");
+    fs::write(tables.join("table"), "one\ntwo\n").expect("it can be written");
+    let offered = format!(
+        "allow_filesystem = [\"tables={}\", \"tmp:scratch=64KB\"]\n",
+        tables.display()
+    );
+    let config = [OPEN, &offered].concat();
+    let server = Server::builder().dir(&project).config(&config).start();
     let mut client = server.client();
     client.hello3();
     let limits = br#"{"max_memory": "64MB", "max_fuel": 200000000}"#;
@@ -155,7 +186,8 @@ fn functions_reply_fail_and_begin_anew() {
         b"m",
         digest.as_bytes(),
         b"PERMISSIONS",
-        br#"{"allow_write": true, "allow_network": ["http://127.0.0.1:*/open*"]}"#,
+        br#"{"allow_write": true, "allow_network": ["http://127.0.0.1:*/open*"],
+            "allow_filesystem": ["tables", "tmp"]}"#,
         b"LIMITS",
         limits,
         b"CONFIG",
@@ -275,6 +307,28 @@ fn functions_reply_fail_and_begin_anew() {
     ];
     assert_eq!(stored, Reply::Array(expected));
     requests_are_made(&mut client, &receiver);
+    files_are_there(&mut client);
+}
+
+/// Files by `open` and `os`: a directory to read, and one that begins empty in each call.
+fn files_are_there(client: &mut Client) {
+    let lines = client.run("WASM.CALL m.lines ARGS /tables/table");
+    assert_eq!(lines, Reply::Array(vec![bulk("one"), bulk("two")]));
+    let names = Reply::Array(vec![bulk("table")]);
+    let expected = vec![names, Reply::Int(8), Reply::Bool(false)];
+    let listed = client.run("WASM.CALL m.listed ARGS /tables");
+    assert_eq!(listed, Reply::Array(expected));
+    for (call, expected) in [
+        ("noted ARGS /tmp/note x", "x"),
+        ("noted ARGS /tmp/note y", "y"),
+        ("noted ARGS /tables/table x", "OSError"),
+        ("lines ARGS /tables/none", "FileNotFoundError"),
+        ("lines ARGS /tables/../m/functions.py", "PermissionError"),
+        ("lines ARGS /etc/passwd", "FileNotFoundError"),
+    ] {
+        let reply = client.run(&format!("WASM.CALL m.{call}"));
+        assert_eq!(reply, bulk(expected), "{call}");
+    }
 }
 
 /// Requests by `ferrite.http` and after the commit.

@@ -284,6 +284,7 @@ impl Requirements {
             requests,
             imports_all,
             requests_named,
+            files,
             wasi,
         } = self;
         let memory = match memory_bytes_max {
@@ -332,6 +333,9 @@ impl Requirements {
         }
         if *requests && !imports_all {
             line(out, "needs", "`allow_network` (http)")?;
+        }
+        if *files {
+            line(out, "may need", "`allow_filesystem` (path_open)")?;
         }
         if !wasi.is_empty() {
             line(

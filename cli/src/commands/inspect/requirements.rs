@@ -34,6 +34,9 @@ pub(super) struct Requirements {
     pub(super) imports_all: bool,
     /// The functions for requests that a program in JavaScript names; none if its source is not known.
     pub(super) requests_named: Option<Vec<&'static str>>,
+    /// True if the module can open files, of directories that its permissions then have to list. Whole language
+    /// libraries can, whether the program does or not.
+    pub(super) files: bool,
     /// Imported functions of WASI preview 1. Those about files find only the directories of
     /// `allow_filesystem`; sockets are never available.
     pub(super) wasi: Vec<String>,
@@ -83,6 +86,11 @@ impl Requirements {
                     .filter(|name| has_word(program.source, name))
                     .collect()
             }),
+            files: info
+                .imports
+                .iter()
+                .filter(wasi)
+                .any(|import| import.name == "path_open"),
             // A module that contains two language runtimes imports some functions twice.
             wasi: info
                 .imports
@@ -186,6 +194,7 @@ mod tests {
             "http",
             "after_commit",
             "config",
+            "config_names",
         ];
         for import in ferrite_wasm_abi::IMPORTS {
             let lists = [READS, WRITES, &others];

@@ -51,14 +51,18 @@ FERRITE("call") i32 command(void *, i32, void *, i32, void *, i32);
 FERRITE("http") i32 http(void *, i32, void *, i32);
 FERRITE("after_commit") i32 after_commit(void *, i32, void *, i32);
 FERRITE("config") i32 config(void *, i32, void *, i32);
+FERRITE("config_names") i32 config_names(void *, i32);
 FERRITE("take") i32 take(void *, i32, i32);
 FERRITE("log") void write_log(i32, void *, i32);
 FERRITE("time_millis") i64 time_millis(void);
 FERRITE("random") void fill_random(void *, i32);
 WASI("clock_time_get") i32 clock_time_get(i32, i64, void *);
 WASI("fd_write") i32 fd_write(i32, void *, i32, void *);
-// The component's allocator: old pointer, old size, alignment, new size. Only asked for new memory.
+// The allocator that the caller names for its results: old pointer, old size, alignment, new size. It is asked for
+// them alone, in the order of the types, because some callers give each a place of their own.
 MAIN("realloc") void *realloc(void *, u32, u32, u32);
+// The allocator that entries name, for what the adapter keeps. Both are only asked for new memory.
+MAIN("own") void *own(void *, u32, u32, u32);
 
 #define U8(at, offset) (*((u8 *)(at) + (offset)))
 #define U32(at, offset) (*(u32 *)((u8 *)(at) + (offset)))
@@ -75,7 +79,7 @@ static u8 *scratch(u32 len) {
   if (len > scratch_len) {
     // At least twice as long, so that what is left behind is less than the buffer.
     u32 longer = len > 2 * scratch_len ? len : 2 * scratch_len;
-    scratch_at = (u32)allocate(8, longer);
+    scratch_at = (u32)own(0, 0, 8, longer);
     scratch_len = longer;
   }
   return (u8 *)scratch_at;
@@ -431,7 +435,7 @@ NETWORK("config") void network_config(void *name, u32 len, u8 *result) {
   if (found >= 0) take_all(result + 4, found);
 }
 
-// wasi: clocks, random bytes, and output into the log. There are no arguments, variables or files.
+// wasi: clocks, random bytes, and output into the log. There are no arguments or variables.
 
 EXPORT("wasi:clocks/wall-clock#now") void wall_clock_now(u8 *result) {
   clock_time_get(0, 1, result);
@@ -483,8 +487,6 @@ EXPORT("wasi:cli/environment#get-environment") void get_environment(u8 *result) 
 EXPORT("wasi:cli/environment#get-arguments") void get_arguments(u8 *result) { empty_list(result); }
 
 EXPORT("wasi:cli/environment#initial-cwd") void initial_cwd(u8 *result) { U8(result, 0) = 0; }
-
-EXPORT("wasi:filesystem/preopens#get-directories") void get_directories(u8 *result) { empty_list(result); }
 
 EXPORT("wasi:cli/terminal-stdin#get-terminal-stdin") void terminal_stdin(u8 *result) { U8(result, 0) = 0; }
 
@@ -850,6 +852,8 @@ EXPORT("wasi:keyvalue/atomics@0.2.0-draft2#swap") void swap(Cas *cas, void *valu
   }
 }
 
+#include "config.h"
+#include "files.h"
 #include "http.h"
 
 // wasi:logging

@@ -19,6 +19,7 @@ enum {
   REQUEST_BODY_SIZE = 17,
   METHOD_INVALID = 18,
   URI_INVALID = 19,
+  REQUEST_HEADER_SECTION_SIZE = 21,
   TRAILER_SECTION_SIZE = 23,
   RESPONSE_BODY_SIZE = 28,
   RESPONSE_TIMEOUT = 33,
@@ -198,7 +199,8 @@ TYPES("[method]fields.set") void fields_set(Fields *handle, u8 *name, u32 len, B
 
 TYPES("[method]fields.delete") void fields_delete(Fields *handle, u8 *name, u32 len, u8 *result) {
   Fields *fields = resource(handle, FIELDS);
-  u32 found = check_change(fields, name, len);
+  // One that the host sets may be there, from a response, and has to go before a request can be sent with it.
+  u32 found = fields->is_fixed ? IMMUTABLE : is_token(name, len) ? ACCEPTED : INVALID_SYNTAX;
   if (found == ACCEPTED) remove_fields(fields, name, len);
   header_result(result, found);
 }
@@ -327,7 +329,15 @@ static u32 code_of(u8 *text, u32 len) {
   if (is_word(text, first, WORD("timeout")))
     return mentions(text, len, WORD("no connection")) ? CONNECTION_TIMEOUT : RESPONSE_TIMEOUT;
   if (is_word(text, first, WORD("protocol"))) return PROTOCOL_ERROR;
-  if (is_word(text, first, WORD("invalid"))) return URI_INVALID;
+  if (is_word(text, first, WORD("invalid"))) {
+    u8 *why = text + first + 1;
+    u32 rest = len > first ? len - first - 1 : 0;
+    if (rest >= 15 && is_word(why, 15, WORD("the request has"))) return REQUEST_HEADER_SECTION_SIZE;
+    if (rest >= 11 && is_word(why, 11, WORD("the headers"))) return REQUEST_HEADER_SECTION_SIZE;
+    // One of the host's own, which a component may have from a response. No case says that, so the text does.
+    if (rest >= 10 && is_word(why, 10, WORD("the header"))) return INTERNAL_ERROR;
+    return URI_INVALID;
+  }
   if (!is_word(text, first, WORD("limit"))) return INTERNAL_ERROR;
   if (mentions(text, len, WORD("the request has"))) return REQUEST_BODY_SIZE;
   return mentions(text, len, WORD("the response has")) ? RESPONSE_BODY_SIZE : CONNECTION_LIMIT_REACHED;
@@ -429,6 +439,25 @@ TYPES("[method]outgoing-request.headers") void *request_headers(Request *handle)
   return copy_fields(((Request *)resource(handle, REQUEST))->headers, 1);
 }
 
+#define NOT_DECLARED ((u64)-1)
+
+// Returns the length that `content-length` says. No body has the one of a field that is no number, or of two that
+// differ.
+static u64 declared_length(Fields *headers) {
+  u64 found = NOT_DECLARED;
+  for (u32 i = 0; i < headers->count; i++) {
+    Field *field = &headers->all[i];
+    if (!is_word(field->text, field->name_len, WORD("content-length"))) continue;
+    u64 declared = 0;
+    for (u32 at = 0; at < field->len; at++) {
+      u8 digit = field->text[field->name_len + at] - '0';
+      declared = digit > 9 || declared >> 32 ? (u64)1 << 33 : declared * 10 + digit;
+    }
+    found = found != NOT_DECLARED && found != declared ? (u64)1 << 33 : declared;
+  }
+  return found;
+}
+
 TYPES("[method]outgoing-request.body") void request_body(Request *handle, u8 *result) {
   Request *request = resource(handle, REQUEST);
   U8(result, 0) = request->body != 0;
@@ -437,18 +466,8 @@ TYPES("[method]outgoing-request.body") void request_body(Request *handle, u8 *re
   request->body = body;
   body->request = request;
   body->is_held = 1;
-  for (u32 i = 0; i < request->headers->count; i++) {
-    Field *field = &request->headers->all[i];
-    if (!is_word(field->text, field->name_len, WORD("content-length"))) continue;
-    u64 declared = 0;
-    for (u32 at = 0; at < field->len; at++) {
-      u8 digit = field->text[field->name_len + at] - '0';
-      // No body has such a length.
-      declared = digit > 9 || declared >> 32 ? (u64)1 << 33 : declared * 10 + digit;
-    }
-    body->declared = body->is_declared && body->declared != declared ? (u64)1 << 33 : declared;
-    body->is_declared = 1;
-  }
+  body->declared = declared_length(request->headers);
+  body->is_declared = body->declared != NOT_DECLARED;
   U32(result, 4) = (u32)body;
 }
 
@@ -632,11 +651,13 @@ void hand_over(Request *handle, i32 has_options, RequestOptions *options, u8 *re
   OutgoingBody *body = request->body;
   i32 is_other = request->method == OTHER_METHOD || request->method == 5 || request->method == 7;
   i32 has_url = request->authority.len && request->scheme != OTHER_SCHEME;
-  i32 is_broken = body && body->state == BODY_BROKEN;
+  // A request without a body says no other length than 0.
+  u64 declared = body ? 0 : declared_length(request->headers);
+  i32 is_broken = body ? body->state == BODY_BROKEN : declared && declared != NOT_DECLARED;
   if (is_other || !has_url || is_broken) {
     U8(result, 0) = 1;
     write_code(result + 8, is_other ? METHOD_INVALID : !has_url ? URI_INVALID : REQUEST_BODY_SIZE,
-               is_broken ? body->len : 0);
+               is_broken && body ? body->len : 0);
     return free_request(request);
   }
   Future *future = new_resource(FUTURE, sizeof(Future));
@@ -736,11 +757,11 @@ TYPES("[method]future-trailers.get") void trailers_get(void *handle, u8 *result)
 
 TYPES("http-error-code") void http_error_code(StreamError *handle, u8 *result) {
   StreamError *error = resource(handle, STREAM_ERROR);
-  U8(result, 0) = 1;
-  write_code(result + 8, REQUEST_BODY_SIZE, error->size);
+  U8(result, 0) = !error->number;
+  if (!error->number) write_code(result + 8, REQUEST_BODY_SIZE, error->size);
 }
 
-// Drops a resource of `wasi:io` or `wasi:http`; the compiler calls it for every such type.
+// Drops a resource of `wasi:io`, `wasi:filesystem` or `wasi:http`; the compiler calls it for every such type.
 EXPORT("resource#drop") void drop(void *handle) {
   if ((u32)handle < STANDARD_STREAMS) return;
   u32 kind = U32(handle, 0);
@@ -765,7 +786,11 @@ EXPORT("resource#drop") void drop(void *handle) {
     ((Output *)handle)->body->stream_open = 0;
   } else if (kind == INPUT_STREAM) {
     ((Input *)handle)->body->stream_open = 0;
-  } else if (kind == DROPPED || kind > STREAM_ERROR) {
+  } else if (kind == DESCRIPTOR || kind == FILE_INPUT || kind == FILE_OUTPUT) {
+    leave_file(((Descriptor *)handle)->file);
+  } else if (kind == LISTING) {
+    fd_close(((Listing *)handle)->fd);
+  } else if (kind == DROPPED || kind > LISTING) {
     __builtin_trap();
   }
   forget(handle);

@@ -9,8 +9,11 @@ use super::module::{Kind, Survey};
 /// The module that `adapter.c` and the files that it includes are compiled to.
 const WASM: &[u8] = include_bytes!("adapter.wasm");
 
-/// The module name of the function that allocates for the component.
+/// The module name of the functions that allocate.
 pub(super) const MAIN: &str = "main";
+
+/// The allocator of what the adapter keeps for itself; the other one is for results of the caller.
+pub(super) const OWN: &str = "own";
 
 /// Functions of entries in the adapter.
 pub(super) const KEY_COUNT: &str = "entry#key-count";
@@ -81,7 +84,11 @@ pub(super) fn is_wasi(interface: &str) -> bool {
 
 /// Returns true for an interface whose resources the adapter drops.
 pub(super) fn drops(interface: &str) -> bool {
-    is_wasi(interface) && (interface.starts_with("wasi:io/") || interface.starts_with("wasi:http/"))
+    let packages = ["wasi:io/", "wasi:filesystem/", "wasi:http/"];
+    is_wasi(interface)
+        && packages
+            .iter()
+            .any(|package| interface.starts_with(package))
 }
 
 /// Returns true for the interface by which a server hands requests to a component.
@@ -121,6 +128,7 @@ mod tests {
         assert_eq!(name, "wasi:clocks/wall-clock#now");
         assert!(is_wasi("wasi:sockets/tcp@0.2.0"));
         assert!(drops("wasi:io/poll@0.2.12") && !drops("wasi:keyvalue/store@0.2.0-draft2"));
+        assert!(drops("wasi:filesystem/types@0.2.6") && !drops("wasi:sockets/tcp@0.2.6"));
         for other in [
             "wasi:keyvalue/store@0.2.0-draft",
             "wasi:clocks/wall-clock@0.3.0",

@@ -2,7 +2,8 @@
 //
 // The handle of a resource is its address, or the number of a standard stream, which is that of its
 // file descriptor. A resource begins with its kind, so that a handle of another kind, or of a resource
-// that was dropped, ends the call. Nothing waits: bodies are whole in memory, so all streams are ready.
+// that was dropped, ends the call. Nothing waits: bodies are whole in memory and files are the host's, so all streams are
+// ready.
 
 enum {
   DROPPED,
@@ -18,6 +19,10 @@ enum {
   TRAILERS,
   POLLABLE,
   STREAM_ERROR,
+  DESCRIPTOR,
+  FILE_INPUT,
+  FILE_OUTPUT,
+  LISTING,
 };
 
 #define STANDARD_STREAMS 3
@@ -45,7 +50,7 @@ static void *take_block(u32 len) {
     return (u8 *)at + BLOCK_HEAD;
   }
   u32 size = (len + 15) & ~15;
-  u8 *block = allocate(8, BLOCK_HEAD + size);
+  u8 *block = own(0, 0, 8, BLOCK_HEAD + size);
   U32(block, 0) = size;
   return block + BLOCK_HEAD;
 }
@@ -163,7 +168,9 @@ typedef struct {
 
 typedef struct {
   u32 kind;
-  // The only error is that of a body that becomes longer than it was declared to be.
+  // The error number of a file; 0 for a body that becomes longer than it was declared to be.
+  i32 number;
+  // Bytes of that body.
   u64 size;
 } StreamError;
 
@@ -185,7 +192,20 @@ static void closed(u8 *result, u32 offset) {
   U8(result, offset) = 1;
 }
 
-// Appends to a body, or to the log; returns false if the result has the error, its variant at `offset`.
+// Writes the error `last-operation-failed`, with the variant at `offset`.
+static void stream_failed(u8 *result, u32 offset, i32 number, u64 size) {
+  StreamError *error = new_resource(STREAM_ERROR, sizeof(StreamError));
+  error->number = number;
+  error->size = size;
+  U8(result, 0) = 1;
+  U8(result, offset) = 0;
+  U32(result, offset + 4) = (u32)error;
+}
+
+static i32 write_file(void *stream, void *bytes, u32 len, u8 *result, u32 offset);
+
+// Appends to a body or to the log, or writes to a file; returns false if the result has the error, its variant at
+// `offset`.
 static i32 write(void *stream, void *bytes, u32 len, u8 *result, u32 offset) {
   U8(result, 0) = 0;
   if ((u32)stream < STANDARD_STREAMS) {
@@ -195,6 +215,7 @@ static i32 write(void *stream, void *bytes, u32 len, u8 *result, u32 offset) {
     fd_write((i32)stream, vector, 1, vector + 8);
     return 1;
   }
+  if (U32(stream, 0) == FILE_OUTPUT) return write_file(stream, bytes, len, result, offset);
   OutgoingBody *body = ((Output *)resource(stream, OUTPUT_STREAM))->body;
   if (body->state != BODY_OPEN) {
     closed(result, offset);
@@ -203,11 +224,7 @@ static i32 write(void *stream, void *bytes, u32 len, u8 *result, u32 offset) {
   u64 whole = (u64)body->len + len;
   if (body->is_declared && whole > body->declared) {
     body->state = BODY_BROKEN;
-    StreamError *error = new_resource(STREAM_ERROR, sizeof(StreamError));
-    error->size = whole;
-    U8(result, 0) = 1;
-    U8(result, offset) = 0;
-    U32(result, offset + 4) = (u32)error;
+    stream_failed(result, offset, 0, whole);
     return 0;
   }
   if (whole > 0x7fffff00) __builtin_trap();
@@ -224,9 +241,14 @@ static i32 write(void *stream, void *bytes, u32 len, u8 *result, u32 offset) {
   return 1;
 }
 
+// Returns true if the body of a stream takes nothing more.
+static i32 is_closed(void *stream) {
+  if ((u32)stream < STANDARD_STREAMS || U32(stream, 0) == FILE_OUTPUT) return 0;
+  return ((Output *)resource(stream, OUTPUT_STREAM))->body->state != BODY_OPEN;
+}
+
 OUTPUT("check-write") void check_write(void *stream, u8 *result) {
-  if ((u32)stream >= STANDARD_STREAMS && ((Output *)resource(stream, OUTPUT_STREAM))->body->state != BODY_OPEN)
-    return closed(result, 8);
+  if (is_closed(stream)) return closed(result, 8);
   U8(result, 0) = 0;
   U64(result, 8) = CHUNK;
 }
@@ -255,8 +277,7 @@ OUTPUT("blocking-write-zeroes-and-flush") void output_zeroes_flush(void *stream,
 }
 
 static void flush(void *stream, u8 *result) {
-  if ((u32)stream >= STANDARD_STREAMS && ((Output *)resource(stream, OUTPUT_STREAM))->body->state != BODY_OPEN)
-    return closed(result, 4);
+  if (is_closed(stream)) return closed(result, 4);
   U8(result, 0) = 0;
 }
 
@@ -264,37 +285,34 @@ OUTPUT("flush") void output_flush(void *stream, u8 *result) { flush(stream, resu
 
 OUTPUT("blocking-flush") void output_blocking_flush(void *stream, u8 *result) { flush(stream, result); }
 
-// Returns how many bytes a read takes; 0 at the end, which standard input is at from the start.
-static u32 readable(void *stream, u64 len) {
-  if ((u32)stream < STANDARD_STREAMS) return 0;
-  u32 left = ((Input *)resource(stream, INPUT_STREAM))->left;
+static i32 read_file(void *stream, u32 len, u8 *result, u32 offset);
+
+// Takes at most `len` bytes from a stream. Their address is at `offset` then and their number behind it, both until
+// the result is written; returns false if the result has the error, its variant at `offset`.
+static i32 take_input(void *stream, u64 len, u8 *result, u32 offset) {
   u32 most = len < CHUNK ? len : CHUNK;
-  return left < most ? left : most;
-}
-
-static i32 has_ended(void *stream) { return !readable(stream, 1); }
-
-static u8 *pass(void *stream, u32 len) {
-  Input *input = stream;
-  u8 *at = input->at;
-  input->at += len;
-  input->left -= len;
-  return at;
+  U8(result, 0) = 0;
+  if ((u32)stream >= STANDARD_STREAMS && U32(stream, 0) == FILE_INPUT) return read_file(stream, most, result, offset);
+  // Standard input is at its end from the start.
+  Input *input = (u32)stream < STANDARD_STREAMS ? 0 : resource(stream, INPUT_STREAM);
+  if (!input || !input->left) {
+    closed(result, offset);
+    return 0;
+  }
+  u32 found = input->left < most ? input->left : most;
+  U32(result, offset) = (u32)input->at;
+  U32(result, offset + 4) = found;
+  input->at += found;
+  input->left -= found;
+  return 1;
 }
 
 static void read(void *stream, u64 len, u8 *result) {
-  if (has_ended(stream)) return closed(result, 4);
-  u32 found = readable(stream, len);
-  U8(result, 0) = 0;
-  give_list(result + 4, pass(stream, found), found);
+  if (take_input(stream, len, result, 4)) give_list(result + 4, (void *)U32(result, 4), U32(result, 8));
 }
 
 static void skip(void *stream, u64 len, u8 *result) {
-  if (has_ended(stream)) return closed(result, 8);
-  u32 found = readable(stream, len);
-  pass(stream, found);
-  U8(result, 0) = 0;
-  U64(result, 8) = found;
+  if (take_input(stream, len, result, 8)) U64(result, 8) = U32(result, 12);
 }
 
 INPUT("read") void input_read(void *stream, u64 len, u8 *result) { read(stream, len, result); }
@@ -306,10 +324,9 @@ INPUT("skip") void input_skip(void *stream, u64 len, u8 *result) { skip(stream, 
 INPUT("blocking-skip") void input_blocking_skip(void *stream, u64 len, u8 *result) { skip(stream, len, result); }
 
 static void splice(void *stream, void *source, u64 len, u8 *result) {
-  if (has_ended(source)) return closed(result, 8);
-  u32 found = readable(source, len);
-  if (!write(stream, pass(source, found), found, result, 8)) return;
-  U64(result, 8) = found;
+  if (!take_input(source, len, result, 8)) return;
+  u32 found = U32(result, 12);
+  if (write(stream, (void *)U32(result, 8), found, result, 8)) U64(result, 8) = found;
 }
 
 OUTPUT("splice") void output_splice(void *stream, void *source, u64 len, u8 *result) {
@@ -320,12 +337,13 @@ OUTPUT("blocking-splice") void output_blocking_splice(void *stream, void *source
   splice(stream, source, len, result);
 }
 
-EXPORT("wasi:io/error#[method]error.to-debug-string") void error_text(void *error, u8 *result) {
-  resource(error, STREAM_ERROR);
-  u8 *text = allocate(1, 22);
-  write_word(text, WORD("HTTP-request-body-size"));
-  U32(result, 0) = (u32)text;
-  U32(result, 4) = 22;
+static u8 *write_file_error(u8 *to, i32 number);
+
+EXPORT("wasi:io/error#[method]error.to-debug-string") void error_text(StreamError *handle, u8 *result) {
+  StreamError *error = resource(handle, STREAM_ERROR);
+  u8 *text = scratch(24);
+  u8 *end = error->number ? write_file_error(text, error->number) : write_word(text, WORD("HTTP-request-body-size"));
+  give_list(result, text, end - text);
 }
 
 // Things to wait for. Only the response to a request whose body is not finished is not there yet, and a

@@ -493,14 +493,20 @@ impl<'r, 'a> Linker<'r, 'a> {
         types: &mut Types,
     ) -> Result<Renumber, FlattenError> {
         let survey = &self.adapter.survey;
-        let realloc = self.copies[copy].realloc;
-        let mut functions = Vec::with_capacity(self.copies[copy].reached.len());
+        let Copy {
+            realloc, reached, ..
+        } = &self.copies[copy];
+        let mut functions = Vec::with_capacity(reached.len());
         for (index, import) in survey.imports(Kind::Function).iter().enumerate() {
+            let allocator = match import.name {
+                adapter::OWN => self.fallback,
+                _ => *realloc,
+            };
             functions.push(if import.module != adapter::MAIN {
                 numbers.imported[index]
-            } else if let Some(realloc) = realloc {
-                numbers.first(Kind::Function, realloc.instance) + realloc.index
-            } else if self.copies[copy].reached[index] {
+            } else if let Some(allocator) = allocator {
+                numbers.first(Kind::Function, allocator.instance) + allocator.index
+            } else if reached[index] {
                 return Err(FlattenError::Unsupported {
                     what: "an import whose results no allocator is given for".to_owned(),
                     remedy: "give the canonical option `realloc`",

@@ -97,7 +97,14 @@ async fn send(
     *sending.uri_mut() = url.parse().map_err(|_| {
         RequestFailure::new(FailureCode::Invalid, "the URL cannot be sent".to_owned())
     })?;
-    *sending.headers_mut() = request.headers.clone();
+    let headers = sending.headers_mut();
+    *headers = request.headers.clone();
+    // The client says the length of a body that is not empty. These methods expect a body, and some servers
+    // refuse a request that says nothing of it.
+    let expects_body = matches!(request.method, Method::Post | Method::Put | Method::Patch);
+    if expects_body && request.body.is_empty() {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
     client
         .request(sending)
         .await

@@ -1,5 +1,8 @@
-//! Functions of a component that knows standard interfaces alone: `wasi:http` and `wasi:keyvalue`.
+//! Functions of a component that knows standard interfaces alone: `wasi:http`, `wasi:keyvalue`, `wasi:config` and
+//! `wasi:filesystem`, the latter by Rust's own library too.
 
+mod descriptors;
+mod files;
 mod misuse;
 
 use wasip2::http::outgoing_handler;
@@ -10,6 +13,7 @@ use wasip2::http::types::{
 use wasip2::io::poll;
 use wasip2::io::streams::StreamError;
 
+use wasi::config::store as config;
 use wasi::keyvalue::{atomics, batch, store};
 
 wit_bindgen::generate!({
@@ -50,6 +54,30 @@ impl Guest for Standard {
         })
     }
 
+    /// `ARGS [name]`: replies the value of this name, or all names with their values.
+    fn configured(input: Input) -> Reply {
+        if let Some(name) = input.args.first() {
+            let name = str::from_utf8(name).expect("arguments are text");
+            let value = config::get(name).map_err(|error| format!("ERR {error:?}"))?;
+            return Ok(vec![value.map_or(Item::Null, Item::Simple)]);
+        }
+        let all = config::get_all().map_err(|error| format!("ERR {error:?}"))?;
+        Ok(texts(
+            all.into_iter()
+                .map(|(name, value)| format!("{name}={value}")),
+        ))
+    }
+
+    /// `ARGS what …`: replies what was seen, as an array of texts.
+    fn files(input: Input) -> Reply {
+        let args: Vec<&str> = input
+            .args
+            .iter()
+            .map(|arg| str::from_utf8(arg).expect("arguments are text"))
+            .collect();
+        Ok(texts(files::run(&args)))
+    }
+
     fn misuse(input: Input) -> Reply {
         misuse::run(&input)
     }
@@ -83,6 +111,14 @@ impl Guest for Standard {
         }
         Ok(reply)
     }
+}
+
+/// Replies an array of texts.
+fn texts(all: impl IntoIterator<Item = String>) -> Vec<Item> {
+    let mut reply = vec![Item::Array(0)];
+    reply.extend(all.into_iter().map(Item::Simple));
+    reply[0] = Item::Array(reply.len() as u32 - 1);
+    reply
 }
 
 /// Builds a request, or names the part that is refused.

@@ -3,13 +3,13 @@
 use wasip2::clocks::monotonic_clock;
 use wasip2::http::outgoing_handler;
 use wasip2::http::types::{
-    Fields, FutureIncomingResponse, HeaderError, OutgoingBody, OutgoingRequest, RequestOptions,
-    http_error_code,
+    Fields, FutureIncomingResponse, HeaderError, Method, OutgoingBody, OutgoingRequest,
+    RequestOptions, http_error_code,
 };
 use wasip2::io::poll;
 use wasip2::io::streams::StreamError;
 
-use crate::{Input, Item, Reply};
+use crate::{Input, Reply};
 
 /// `ARGS what authority`: replies what was seen, as an array of texts.
 pub(crate) fn run(input: &Input) -> Reply {
@@ -25,6 +25,8 @@ pub(crate) fn run(input: &Input) -> Reply {
         "options" => options(),
         "time" => time(),
         "many" => many(text(1)),
+        "copied" => copied(text(1)),
+        "bodiless" => bodiless(text(1)),
         "open-stream" => open_stream(text(1)),
         "response" => {
             // A resource of another interface that no host offers here.
@@ -33,9 +35,7 @@ pub(crate) fn run(input: &Input) -> Reply {
         }
         other => vec![format!("unknown: {other}")],
     };
-    let mut reply = vec![Item::Array(seen.len() as u32)];
-    reply.extend(seen.into_iter().map(Item::Simple));
-    Ok(reply)
+    Ok(crate::texts(seen))
 }
 
 fn fields() -> Vec<String> {
@@ -142,7 +142,10 @@ fn dropped(authority: &str) -> Vec<String> {
     // Before it is handed over, and the request itself.
     let request = simple(authority, Fields::new());
     drop(request.body());
-    seen.push(format!("{:?}", outgoing_handler::handle(request, None).err()));
+    seen.push(format!(
+        "{:?}",
+        outgoing_handler::handle(request, None).err()
+    ));
     let request = simple(authority, Fields::new());
     let body = request.body().expect("once");
     drop(request);
@@ -264,6 +267,70 @@ fn many(authority: &str) -> Vec<String> {
     let mut seen: Vec<String> = outcomes.collect();
     seen.dedup();
     seen
+}
+
+/// Fields of a response, given to a request as they are.
+fn copied(authority: &str) -> Vec<String> {
+    let request = simple(authority, Fields::new());
+    request.set_path_with_query(Some("/kept")).expect("a path");
+    let future = hand_over(request);
+    let response = future.get().expect("ready").expect("once").expect("sent");
+    let headers = response.headers().clone();
+    let try_again = || {
+        let request = simple(authority, headers.clone());
+        match outgoing_handler::handle(request, None) {
+            Ok(future) => outcome(&future),
+            Err(code) => format!("{code:?}"),
+        }
+    };
+    let mut seen = vec![try_again()];
+    for name in ["content-length", "connection"] {
+        seen.push(format!("{:?}", headers.delete(name)));
+        seen.push(try_again());
+    }
+    for number in 0..65 {
+        headers
+            .append(&format!("x-{number}"), b"")
+            .expect("a good header");
+    }
+    seen.push(try_again());
+    seen
+}
+
+/// Requests without a body, and the lengths that they say.
+fn bodiless(authority: &str) -> Vec<String> {
+    let cases = [
+        (Method::Post, Some("0")),
+        (Method::Post, None),
+        (Method::Get, Some("0")),
+        (Method::Post, Some("5")),
+        (Method::Get, Some("x")),
+    ];
+    cases
+        .into_iter()
+        .map(|(method, length)| {
+            let headers = Fields::new();
+            if let Some(length) = length {
+                headers
+                    .append("content-length", length.as_bytes())
+                    .expect("a good header");
+            }
+            let request = simple(authority, headers);
+            request.set_method(&method).expect("a method");
+            request.set_path_with_query(Some("/echo")).expect("a path");
+            let future = match outgoing_handler::handle(request, None) {
+                Ok(future) => future,
+                Err(code) => return format!("{code:?}"),
+            };
+            let response = future.get().expect("ready").expect("once").expect("sent");
+            let echo = crate::read(response.consume().expect("once"));
+            let echo = String::from_utf8(echo).expect("text");
+            let length = echo
+                .lines()
+                .find(|line| line.to_ascii_lowercase().starts_with("content-length"));
+            length.unwrap_or("none").to_ascii_lowercase()
+        })
+        .collect()
 }
 
 /// A stream has to be dropped before its body.
