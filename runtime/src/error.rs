@@ -234,6 +234,17 @@ impl CallError {
         )
     }
 
+    /// `BUSY`: the user's calls of the function have its share, and as many wait as may.
+    #[must_use]
+    pub fn user_busy(user: &str, function: &str, running: usize, waiting_max: usize) -> Self {
+        Self::new(
+            Code::Busy,
+            format!(
+                "user \"{user}\" has its share of the calls of function \"{function}\" running ({running}), and {waiting_max} are waiting, which is the limit; try again later, or raise max_instances"
+            ),
+        )
+    }
+
     /// `BUSY`: the engine has no room for another instance of any function.
     #[must_use]
     pub fn engine_full() -> Self {
@@ -250,6 +261,22 @@ impl CallError {
             Code::Busy,
             format!(
                 "few instances are left, and function \"{function}\" has more than its share of {share} running calls; try again later, or raise the engine's number of instances"
+            ),
+        )
+    }
+
+    /// `BUSY`: few instances are left, and both the user's calls and the function's have their share.
+    #[must_use]
+    pub fn user_share_used(
+        user: &str,
+        user_share: usize,
+        function: &str,
+        function_share: usize,
+    ) -> Self {
+        Self::new(
+            Code::Busy,
+            format!(
+                "few instances are left, user \"{user}\" has more than its share of {user_share} running calls, and function \"{function}\" more than its share of {function_share}; try again later, or raise the engine's number of instances"
             ),
         )
     }

@@ -80,6 +80,7 @@ pub use registry::record::{FunctionName, Record};
 pub use registry::release::Release;
 pub use scheduling::cancellation::CallHandle;
 pub use scheduling::moment::Moment;
+pub use scheduling::user_share::{CallUser, UserShare};
 pub use service::background_calls::{BackgroundCalls, BackgroundOptions, BackgroundUsage};
 pub use service::call::JoinedCall;
 pub use service::call_target::{CallTarget, HeldEntry, HeldFunction};

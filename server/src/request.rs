@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ferrite_protocol::resp::Encoder;
+use ferrite_runtime::UserShare;
 
 use crate::clients::registry::Client;
 use crate::clients::session::ClientSession;
@@ -17,6 +18,17 @@ pub(crate) struct RequestContext<'a> {
     pub(crate) command_number: u16,
     /// Every request writes exactly one reply here.
     pub(crate) reply: &'a mut Encoder,
+}
+
+impl RequestContext<'_> {
+    /// Returns the user that calls are for, and among how many it shares the places of functions.
+    #[inline]
+    pub(crate) fn share(&self) -> UserShare {
+        match self.session.call_user() {
+            Some(user) => UserShare::new(user, self.state.sharing_users()),
+            None => UserShare::NOBODY,
+        }
+    }
 }
 
 /// The fate of the connection once the reply is written.

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use ferrite_cache::{Cache, CacheOptions};
 use ferrite_runtime::policy::limits::LimitsError;
-use ferrite_runtime::{Runtime, RuntimeOptions};
+use ferrite_runtime::{CallUser, Runtime, RuntimeOptions};
 use ferrite_store::{DiskOptions, Durability, Observer, Store, StoreOptions};
 use tokio::sync::watch;
 
@@ -181,6 +181,18 @@ impl ServerState {
             request_memory: RequestMemory::default(),
             stop: watch::Sender::new(false),
         }))
+    }
+
+    /// Returns the number of users that share the places of functions; fewer than two share nothing.
+    #[inline]
+    pub(crate) fn sharing_users(&self) -> usize {
+        match &self.engine {
+            _ if !self.config.pool.share_among_users => 0,
+            Some(engine) if engine.shares_account => 0,
+            // The engine's users are not known before they come, so there is room for another one.
+            Some(_) => CallUser::known() + 1,
+            None => self.users.enabled(),
+        }
     }
 
     /// Puts a changed configuration into force, as far as it can change while the server runs, and other

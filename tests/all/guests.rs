@@ -103,3 +103,13 @@ pub(crate) const GROW: &str = r#"(module
 pub(crate) const RECURSE: &str = r#"(module
   (func $down (export "run") (param i32) (result i32)
     (i32.add (call $down (i32.add (local.get 0) (i32.const 1))) (i32.const 1))))"#;
+
+/// Sleeps longer than its call may take; its entry `quick` does not.
+pub(crate) const SLEEP: &str = r#"(module
+  (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (func (export "run")
+    (i32.store (i32.const 272) (i32.const 1))
+    (i64.store (i32.const 280) (i64.const 1000000000000000))
+    (drop (call $poll (i32.const 256) (i32.const 1024) (i32.const 1) (i32.const 512))))
+  (func (export "quick") (result i32) (i32.const 7)))"#;

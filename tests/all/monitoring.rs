@@ -11,7 +11,8 @@ use std::process::{Child, Command, Stdio};
 use ferrite_tests::{Server, debian_program};
 use serde_json::Value;
 
-use crate::guests::ADD1;
+use crate::guests::{ADD1, SLEEP};
+use crate::waiting::wait_for_call;
 
 /// A module with two entries, so that there are figures of entries.
 const TWO_ENTRIES: &str = r#"(module
@@ -71,6 +72,11 @@ fn busy_server() -> Server {
     client.run("GET nothing");
     client.run("WASM.TRIGGER ADD t add1 KEYS k EVENTS set");
     client.run("WASM.SCHEDULE ADD s add1 EVERY 1h");
+    // Calls are counted by user where there are several.
+    client.run("ACL SETUSER other on nopass ~* +@all");
+    client.call(&["WASM.DEFINE", "sleep", SLEEP]);
+    client.run("WASM.CALLASYNC sleep");
+    wait_for_call(&mut client);
     server
 }
 

@@ -108,6 +108,30 @@ fn watched_keys_decide() {
 }
 
 #[test]
+fn what_changes_nothing_touches_no_watched_key() {
+    let server = Server::start();
+    let mut client = server.client();
+    client.run("SETBIT bits 14 1");
+    for (request, goes_on) in [
+        ("SETBIT bits 14 1", true),
+        ("SETBIT bits 3 0", true),
+        ("BITFIELD bits SET u8 8 2 INCRBY u8 0 0", true),
+        ("GETEX bits PERSIST", true),
+        ("SETBIT bits 200 0", false),
+        ("BITFIELD bits SET u8 8 3", false),
+        ("GETEX bits EX 100", false),
+        ("GETEX bits PERSIST", false),
+    ] {
+        assert_eq!(client.run("WATCH bits"), ok());
+        let reply = client.run(request);
+        assert!(reply.error().is_none(), "{request}: {reply:?}");
+        assert_eq!(client.run("MULTI"), ok());
+        let reply = client.run("EXEC");
+        assert_eq!(reply != Reply::Null, goes_on, "{request}: {reply:?}");
+    }
+}
+
+#[test]
 fn odd_orders_are_told() {
     let server = Server::start();
     let mut client = server.client();

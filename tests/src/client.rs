@@ -142,6 +142,29 @@ impl Client {
         }
     }
 
+    /// The next reply, if it has arrived.
+    ///
+    /// # Panics
+    ///
+    /// If the server closes, or the socket takes no options.
+    pub fn ready(&mut self) -> Option<Reply> {
+        let set = |client: &Self, on| client.stream.set_nonblocking(on).expect("an open socket");
+        set(self, true);
+        let mut chunk = [0; 64 * 1024];
+        loop {
+            match self.stream.read(&mut chunk) {
+                Ok(0) => panic!("the server closed"),
+                Ok(count) => self.received.extend_from_slice(&chunk[..count]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => panic!("no reply: {error}"),
+            }
+        }
+        set(self, false);
+        let (reply, length) = Reply::decode(&self.received, self.resp3)?;
+        self.received.drain(..length);
+        Some(reply)
+    }
+
     /// The same connection for another thread, which can send while this one receives.
     ///
     /// # Panics

@@ -7,6 +7,7 @@ use crate::error::CallError;
 use crate::metrics::host_calls::HostCalls;
 use crate::policy::permissions::Denied;
 use crate::scheduling::cancellation::CallHandle;
+use crate::scheduling::user_share::UserShare;
 use ferrite_protocol::keyspace::{Keyspace, Mode, Transaction};
 
 /// Optimistic tries of a call before it runs exclusively, so that it cannot starve.
@@ -41,6 +42,8 @@ pub struct CallRequest<'a, F = &'a [u8]> {
     pub handle: Option<&'a CallHandle>,
     /// True if the call may wait for others. One that may not makes no requests to other servers.
     pub may_wait: bool,
+    /// The user that the call is for, where users share the places of functions.
+    pub user: UserShare,
     /// True to run the call for real, count its host calls, and roll it back.
     pub profile: bool,
 }
@@ -59,6 +62,7 @@ impl<'a> CallRequest<'a> {
             reads_latest: false,
             handle: None,
             may_wait: true,
+            user: UserShare::NOBODY,
             profile: false,
         }
     }
@@ -98,6 +102,7 @@ impl<'a, F> CallRequest<'a, F> {
             reads_latest,
             handle,
             may_wait,
+            user,
             profile,
         } = *self;
         CallRequest {
@@ -110,6 +115,7 @@ impl<'a, F> CallRequest<'a, F> {
             reads_latest,
             handle,
             may_wait,
+            user,
             profile,
         }
     }

@@ -26,6 +26,7 @@ use crate::scheduling::cancellation::{CallHandle, CallSlot};
 use crate::scheduling::moment::Moment;
 use crate::scheduling::run_queue::TURN;
 use crate::scheduling::timer::{Alarm, wake_at};
+use crate::scheduling::user_share::UserShare;
 use crate::scheduling::wait::{YieldNow, until_stopped, yield_thread};
 use ferrite_protocol::keyspace::{Keyspace, Mode};
 use ferrite_protocol::resp::{Encoder, Protocol, RequestBounds, RequestScanner};
@@ -86,6 +87,9 @@ pub(crate) struct CallState<K: Keyspace> {
     pub(crate) host_calls: Option<Box<HostCalls>>,
     /// Fuel limit and use.
     pub(crate) fuel: FuelAccount,
+    /// True if one operation of the host took a slice or more, during which the call could not give its
+    /// thread to others.
+    pub(crate) held_thread: bool,
     /// The switch that ends the call.
     pub(crate) slot: Arc<CallSlot>,
     handle: Option<CallHandle>,
@@ -127,6 +131,8 @@ pub(crate) struct CallParams<'a> {
     pub(crate) profile: bool,
     /// True if the call may make requests, which it then waits for.
     pub(crate) may_wait: bool,
+    /// The user that the call is for.
+    pub(crate) user: UserShare,
 }
 
 impl CallParams<'_> {
@@ -144,6 +150,7 @@ impl CallParams<'_> {
             handle: None,
             profile: false,
             may_wait: false,
+            user: UserShare::NOBODY,
         }
     }
 }
@@ -176,6 +183,7 @@ impl<K: Keyspace> CallState<K> {
             memory: None,
             host_calls: None,
             fuel: FuelAccount::default(),
+            held_thread: false,
             slot: CallSlot::new(),
             handle: None,
             yield_now,
@@ -200,6 +208,7 @@ impl<K: Keyspace> CallState<K> {
             handle,
             profile,
             may_wait: _,
+            user: _,
         } = *call;
         self.slot.begin();
         if let Some(started) = started {
@@ -224,6 +233,7 @@ impl<K: Keyspace> CallState<K> {
             .begin(call.protocol, saturate(limits.reply_bytes_max));
         self.overflow.begin(saturate(limits.memory_bytes_max));
         self.exclusive_since = None;
+        self.held_thread = false;
         self.limiter.begin_call();
         self.requests.begin_try();
         let kept = self.spec.kept.as_ref();
@@ -347,6 +357,7 @@ impl<K: Keyspace> CallState<K> {
             arguments: &mut self.arguments,
             reply: &mut self.command_reply,
             work_max: self.fuel.command_max(),
+            held_thread: &mut self.held_thread,
             stop: StopCheck {
                 slot: &self.slot,
                 handle: self.handle.as_ref(),
@@ -379,6 +390,8 @@ pub(crate) struct CommandParts<'a, K: Keyspace> {
     pub(crate) reply: &'a mut Encoder,
     /// Units of work that the command may use.
     pub(crate) work_max: u64,
+    /// To be set if the command takes a slice or more.
+    pub(crate) held_thread: &'a mut bool,
     /// Says if the call must end.
     pub(crate) stop: StopCheck<'a>,
 }

@@ -45,9 +45,10 @@ pub use trigger::{AddTrigger, Triggers};
 use std::fmt;
 
 use crate::automation::declared::{AutomationRights, DeclarationScope};
-use crate::call::request::ReceiptOf;
+use crate::call::request::{CallRequest, ReceiptOf};
 use crate::error::CallError;
 use crate::scheduling::cancellation::CallHandle;
+use crate::scheduling::user_share::UserShare;
 use crate::service::Runtime;
 use crate::service::outbox::records::{OwnRecords, RequestRecords};
 use ferrite_protocol::keyspace::Keyspace;
@@ -247,6 +248,8 @@ pub struct Scope<'a> {
     pub database: u32,
     /// A switch to kill the call.
     pub handle: Option<&'a CallHandle>,
+    /// The user that calls are for, where users share the places of functions.
+    pub user: UserShare,
     /// The functions that the client's user may use.
     pub functions: FunctionFilter<'a>,
     /// Rights of the user for what modules declare. A host that has no rule for it leaves it at everything.
@@ -285,15 +288,21 @@ impl<K: Keyspace> Runtime<K> {
     ) -> Outcome<K> {
         match command {
             Command::Call(call) => {
-                let request = call.request(scope.database, scope.handle);
+                let request = CallRequest {
+                    user: scope.user,
+                    ..call.request(scope.database, scope.handle)
+                };
                 Outcome::Done(self.call(&request, reply).await.receipt)
             }
             Command::Profile(call) => {
-                let request = call.request(scope.database, scope.handle);
+                let request = CallRequest {
+                    user: scope.user,
+                    ..call.request(scope.database, scope.handle)
+                };
                 self.profile(&request, reply).await;
                 Outcome::Done(None)
             }
-            Command::CallAsync(call) => match self.call_async(&call, scope.database) {
+            Command::CallAsync(call) => match self.call_async(&call, scope.database, scope.user) {
                 Ok(call) => {
                     reply.bulk(call.id().as_bytes());
                     Outcome::Background(Box::new(call))

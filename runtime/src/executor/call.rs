@@ -15,13 +15,14 @@ use crate::call::request::{
 use crate::call::state::{CallParams, CallState, StoreData};
 use crate::error::{CallError, Code};
 use crate::executor::Executor;
-use crate::executor::admission::{enter, read_args};
+use crate::executor::admission::read_args;
 use crate::executor::function::{Function, Retained, Retention, Turn};
 use crate::executor::instantiate::{NoInstance, NotMade};
 use crate::instance::entry::RunFailure;
 use crate::instance::{Instance, Mode, Reusable, Start};
 use crate::policy::files::kept::{KeptTurn, PendingFiles};
 use crate::scheduling::pool::PermitGuard;
+use crate::scheduling::run_queue::SHORT_POLLS_MAX;
 use crate::scheduling::timer;
 use ferrite_protocol::keyspace::{CommitError, Keyspace, Mode as Access, Transaction};
 use ferrite_protocol::resp::Encoder;
@@ -71,7 +72,7 @@ impl<K: Keyspace> Executor<K> {
         let time_max = request
             .timeout
             .map_or(limits.time_max, |timeout| timeout.min(limits.time_max));
-        let (mut permit, started) = enter(function, request, time_max).await?;
+        let (mut permit, started, _pass) = self.enter(function, request, time_max).await?;
         let sequence = permit.sequence();
         let sampled = request.profile
             || sequence < LATENCY_SAMPLE_EVERY
@@ -94,6 +95,7 @@ impl<K: Keyspace> Executor<K> {
                 handle: request.handle,
                 profile: request.profile,
                 may_wait: request.may_wait && surroundings.outer.is_none(),
+                user: request.user,
             },
             surroundings,
             turn: OnceLock::new(),
@@ -129,7 +131,7 @@ impl<K: Keyspace> Executor<K> {
         for _ in function.usage().idle..instances_min {
             let request = CallRequest::new(b"", &[], &[]);
             let time_max = function.spec().limits.time_max;
-            let (permit, started) = enter(function, &request, time_max).await?;
+            let (permit, started, _) = self.enter(function, &request, time_max).await?;
             let params = CallParams {
                 time_max,
                 started,
@@ -147,12 +149,18 @@ impl<K: Keyspace> Executor<K> {
                         return Ok(());
                     };
                     let mode = function.mode(&params);
-                    self.rewound(function, rewinding, &snapshot, begun(), mode)
+                    self.rewound(function, rewinding, &snapshot, begun(), mode, params.user)
                         .await?
                 }
                 Retention::Rewound(_) | Retention::BuffersOnly { .. } => return Ok(()),
                 Retention::WholeInstance => self
-                    .instantiate(function, begun(), Start::Initialize, Mode::Fiber)
+                    .instantiate(
+                        function,
+                        begun(),
+                        Start::Initialize,
+                        Mode::Fiber,
+                        params.user,
+                    )
                     .await
                     .map_err(NotMade::into_error)?,
             };
@@ -244,7 +252,11 @@ impl<K: Keyspace> Run<'_, K> {
         let mut mode = self.function.mode(&self.params);
         // A try that needed a stack of its own does not count: it had no visible effect.
         let mut begun = false;
+        let mut makes_way = self.function.holds_thread();
         loop {
+            if mode == Mode::Fiber && std::mem::take(&mut makes_way) {
+                self.make_way().await;
+            }
             let again = begun;
             begun = true;
             let alone = self.surroundings.outer.is_none();
@@ -301,6 +313,7 @@ impl<K: Keyspace> Run<'_, K> {
             let ran = match ran {
                 Err(RunFailure::NeedsFiber) => {
                     outcome.fuel = fuel_before;
+                    makes_way = self.function.holds_thread() || instance.state().held_thread;
                     mode = self.begin_on_fiber(outcome);
                     retained = Some(self.rest_of(instance.into_state()));
                     continue;
@@ -310,6 +323,7 @@ impl<K: Keyspace> Run<'_, K> {
             };
             let fuel = instance.fuel_used();
             self.function.note_length(fuel);
+            self.function.note_held_thread(instance.state().held_thread);
             if let Err((error, reusable)) = ran {
                 if self.params.profile {
                     outcome.profile = Some(self.profile(&mut instance));
@@ -353,6 +367,18 @@ impl<K: Keyspace> Run<'_, K> {
                     let retained = Some(self.keep(instance));
                     return Err(Failed { error, retained });
                 }
+            }
+        }
+    }
+
+    /// Gives the host the occasion to move the call to a thread of its own, before it runs what may hold
+    /// its thread for long. A host that has nothing to do with a thread meanwhile has none to move it to.
+    #[cold]
+    async fn make_way(&self) {
+        if let Some(yield_now) = self.executor.yield_now {
+            // One more: some hosts poll a call once before they count.
+            for _ in 0..=SHORT_POLLS_MAX {
+                yield_now().await;
             }
         }
     }
@@ -420,13 +446,26 @@ impl<K: Keyspace> Run<'_, K> {
         {
             let made = self
                 .executor
-                .rewound(self.function, rewinding, &snapshot, state, mode)
+                .rewound(
+                    self.function,
+                    rewinding,
+                    &snapshot,
+                    state,
+                    mode,
+                    self.params.user,
+                )
                 .await;
             return made.map(Made::Instance).map_err(NoInstance::from);
         }
         let made = self
             .executor
-            .instantiate(self.function, state, Start::Initialize, mode)
+            .instantiate(
+                self.function,
+                state,
+                Start::Initialize,
+                mode,
+                self.params.user,
+            )
             .await;
         match made {
             Ok(instance) => Ok(Made::Instance(instance)),

@@ -21,6 +21,7 @@ use crate::instance::{Instance, Mode};
 use crate::scheduling::cancellation::{CallId, CallSlot, RunningCall};
 use crate::scheduling::per_core::PerCore;
 use crate::scheduling::pool::{Pool, PoolUsage};
+use crate::scheduling::user_share::UserGate;
 use crate::scheduling::wait::YieldNow;
 use ferrite_protocol::keyspace::Keyspace;
 
@@ -40,6 +41,9 @@ const FIBER_SCORE_NEEDED: u32 = 32;
 /// Highest score; each short call takes a point off, so this bounds how long a function counts as
 /// slow.
 const FIBER_SCORE_MAX: u32 = 128;
+
+/// Score of a function of which a call held its thread; each other call takes a point off.
+const HELD_THREAD_SCORE: u32 = 128;
 
 /// Points that a long try adds to a function's score if others changed its keys in between.
 const CONFLICT_SCORE_STEP: u32 = 16;
@@ -70,10 +74,14 @@ pub struct Function<K: Keyspace> {
     /// Keeps the code for other functions that have the same.
     _shared: Arc<Module>,
     pool: Pool<Retained<K>>,
+    /// Stands before the pool.
+    gate: UserGate,
     slots: Mutex<Vec<Weak<CallSlot>>>,
     retention: Retention,
     /// Rises with every call that needed a stack of its own; falls slowly with the others.
     fiber_score: AtomicU32,
+    /// Rises with every call that held its thread; falls slowly with the others.
+    held_thread_score: AtomicU32,
     /// Rises with every long try that was in vain because of a conflict; falls slowly with others.
     conflict_score: AtomicU32,
     /// One for each group of first keys.
@@ -172,6 +180,7 @@ impl<K: Keyspace> Function<K> {
         Ok(Self {
             entry_calls: (entries > 1).then(|| PerCore::new(usize::MAX, none)),
             pool: Pool::new(spec.pool),
+            gate: UserGate::new(&spec.pool),
             spec: Arc::new(spec),
             manifest,
             module,
@@ -179,6 +188,7 @@ impl<K: Keyspace> Function<K> {
             slots: Mutex::default(),
             retention,
             fiber_score: AtomicU32::new(0),
+            held_thread_score: AtomicU32::new(0),
             conflict_score: AtomicU32::new(0),
             turns: OnceLock::new(),
         })
@@ -205,6 +215,24 @@ impl<K: Keyspace> Function<K> {
         let score = self.fiber_score.load(Ordering::Relaxed);
         let score = score.saturating_add(FIBER_SCORE_STEP).min(FIBER_SCORE_MAX);
         self.fiber_score.store(score, Ordering::Relaxed);
+    }
+
+    /// Returns true if calls of the function lately held their thread: one operation of the host took
+    /// longer than a slice.
+    pub(crate) fn holds_thread(&self) -> bool {
+        self.held_thread_score.load(Ordering::Relaxed) > 0
+    }
+
+    /// Records whether a call held its thread. Writes only if that is new, or calls did so lately.
+    pub(crate) fn note_held_thread(&self, held: bool) {
+        let score = self.held_thread_score.load(Ordering::Relaxed);
+        let next = match held {
+            true => HELD_THREAD_SCORE,
+            false => score.saturating_sub(1),
+        };
+        if next != score {
+            self.held_thread_score.store(next, Ordering::Relaxed);
+        }
     }
 
     /// Records the fuel used by a call. Writes only if the function was slow before, so that
@@ -356,10 +384,12 @@ impl<K: Keyspace> Function<K> {
         }
     }
 
-    /// Returns the usage of its pool.
+    /// Returns the usage of its pool, with the calls that wait because their user has its share.
     #[must_use]
     pub fn usage(&self) -> PoolUsage {
-        self.pool.usage()
+        let mut usage = self.pool.usage();
+        usage.waiting += self.gate.waiting();
+        usage
     }
 
     /// Returns the bytes of linear memory that idle instances have for themselves: all of it if
@@ -389,6 +419,7 @@ impl<K: Keyspace> Function<K> {
     /// A running call ends with its slice of fuel and leaves no trace.
     pub fn kill_all(&self) -> usize {
         self.pool.cancel_waiting();
+        self.gate.cancel_waiting();
         let slots = self.live_slots();
         slots.iter().filter(|slot| slot.kill(None)).count()
     }
@@ -413,6 +444,10 @@ impl<K: Keyspace> Function<K> {
 
     pub(crate) fn pool(&self) -> &Pool<Retained<K>> {
         &self.pool
+    }
+
+    pub(crate) fn gate(&self) -> &UserGate {
+        &self.gate
     }
 
     /// Drops old instances. Returns when to do so again.

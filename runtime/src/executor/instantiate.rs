@@ -12,6 +12,7 @@ use crate::instance::rewindable::Rewinding;
 use crate::instance::{Instance, InstanceHome, InstantiateError, Mode, Start};
 use crate::metrics::host_calls::HostCall;
 use crate::rewind::snapshot::{InstanceSnapshot, RewindError};
+use crate::scheduling::user_share::UserShare;
 use ferrite_protocol::keyspace::Keyspace;
 
 /// Reason why a call got no instance, and the fuel that the attempt used.
@@ -57,14 +58,15 @@ impl<K: Keyspace> NotMade<K> {
 }
 
 impl<K: Keyspace> Executor<K> {
-    /// Makes an instance. If the engine is full, first drops the idle instances of all functions.
-    /// An error carries the guest's state if the guest ran.
+    /// Makes an instance for a call of `user`. If the engine is full, first drops the idle instances of
+    /// all functions. An error carries the guest's state if the guest ran.
     pub(crate) async fn instantiate(
         &self,
         function: &Function<K>,
         state: StoreData<K>,
         start: Start,
         mode: Mode,
+        user: UserShare,
     ) -> Result<Box<Instance<K>>, NotMade<K>> {
         let home = match function.retention() {
             Retention::Rewound(rewinding) => InstanceHome::Rewinding(rewinding),
@@ -72,7 +74,7 @@ impl<K: Keyspace> Executor<K> {
                 InstanceHome::Pool(self.engine())
             }
         };
-        if let Err(error) = self.check_share(function, home) {
+        if let Err(error) = self.check_share(function, home, user) {
             return Err(NotMade::Failed(error, None));
         }
         let mut state = state;
@@ -100,9 +102,10 @@ impl<K: Keyspace> Executor<K> {
         snapshot: &Arc<InstanceSnapshot>,
         state: StoreData<K>,
         mode: Mode,
+        user: UserShare,
     ) -> Result<Box<Instance<K>>, CallError> {
         let mut instance = self
-            .instantiate(function, state, Start::FromSnapshot, mode)
+            .instantiate(function, state, Start::FromSnapshot, mode, user)
             .await
             .map_err(NotMade::into_error)?;
         instance
@@ -132,7 +135,7 @@ impl<K: Keyspace> Executor<K> {
             ..CallParams::without_input()
         });
         let mut made = self
-            .instantiate(function, state, Start::Initialize, Mode::Fiber)
+            .instantiate(function, state, Start::Initialize, Mode::Fiber, params.user)
             .await;
         let state = match &mut made {
             Ok(instance) => Some(instance.state()),

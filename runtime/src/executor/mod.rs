@@ -6,6 +6,7 @@ pub(crate) mod function;
 pub(crate) mod instantiate;
 mod turns;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use ferrite_cache::{Profile, VerifiedArtifact};
@@ -25,6 +26,7 @@ use crate::policy::network::client::NetworkClient;
 use crate::policy::network::options::NetworkOptions;
 use crate::scheduling::moment::Moment;
 use crate::scheduling::timer::{IdleOwner, register};
+use crate::scheduling::user_share::{CallUser, UserShare};
 use crate::scheduling::wait::YieldNow;
 use ferrite_protocol::keyspace::Keyspace;
 
@@ -42,6 +44,8 @@ pub(crate) struct Executor<K: Keyspace> {
     network: Arc<NetworkClient>,
     /// The requests that calls commit; `None` if the host sends none.
     outbox: Option<Arc<Outbox>>,
+    /// Calls that have waited, or were refused, because their user had its share.
+    held_by_share: AtomicU64,
     shared: Arc<Shared<K>>,
 }
 
@@ -108,6 +112,7 @@ impl<K: Keyspace> Executor<K> {
             yield_now,
             network: Arc::new(NetworkClient::new(network)),
             outbox,
+            held_by_share: AtomicU64::new(0),
             shared,
         })
     }
@@ -169,25 +174,76 @@ impl<K: Keyspace> Executor<K> {
         functions.iter().map(|function| function.drain()).sum()
     }
 
-    /// Returns an error if a function's calls have their share of the instances and few are left.
+    /// Returns an error if few instances are left, and the calls of both the function and the user have
+    /// their share of them.
     ///
-    /// A quarter of the instances is divided equally among all functions. Once the other three
-    /// quarters are used, only functions with fewer running calls than that share get another one. So
-    /// no function can keep another from running.
+    /// A quarter of the instances is divided equally among all functions; where several users share
+    /// them, one half of it among the functions and one half among the users. Once the other three
+    /// quarters are used, only a function or a user with fewer running calls than that gets another
+    /// one. So no function can keep another from running, and no user another.
     pub(crate) fn check_share(
         &self,
         function: &Function<K>,
         home: InstanceHome<'_>,
+        share: UserShare,
     ) -> Result<(), CallError> {
         if !self.is_scarce(home) {
             return Ok(());
         }
-        let live = self.shared.live().len().max(1);
-        let share = (self.instances_max / 4 / live).max(1);
-        if function.usage().running <= share || (self.reclaim() > 0 && !self.is_scarce(home)) {
+        let functions = self.shared.live();
+        let parts = if share.user().is_some() { 2 } else { 1 };
+        let reserve = self.instances_max / 4 / parts;
+        let of_function = (reserve / functions.len().max(1)).max(1);
+        if function.usage().running <= of_function {
             return Ok(());
         }
-        Err(CallError::share_used(function.name(), share))
+        let of_user = share.user().map(|user| (user, share.of(reserve)));
+        if let Some((user, of_user)) = of_user {
+            let gates = functions.iter().map(|function| function.gate());
+            if gates.map(|gate| gate.running(user)).sum::<usize>() <= of_user {
+                return Ok(());
+            }
+        }
+        if self.reclaim() > 0 && !self.is_scarce(home) {
+            return Ok(());
+        }
+        match of_user {
+            Some((user, of_user)) => {
+                self.note_held_by_share();
+                let user = user.name();
+                Err(CallError::user_share_used(
+                    &user,
+                    of_user,
+                    function.name(),
+                    of_function,
+                ))
+            }
+            None => Err(CallError::share_used(function.name(), of_function)),
+        }
+    }
+
+    /// Returns the users that have running calls, and how many, where users share the places.
+    pub(crate) fn user_calls(&self) -> Vec<(CallUser, usize)> {
+        let mut counts: Vec<(CallUser, usize)> = Vec::new();
+        for function in self.shared.live() {
+            function.gate().for_each_user(|user, count| {
+                match counts.iter_mut().find(|(one, _)| *one == user) {
+                    Some((_, sum)) => *sum += count,
+                    None => counts.push((user, count)),
+                }
+            });
+        }
+        counts
+    }
+
+    /// Counts a call that waits, or is refused, because its user has its share.
+    pub(crate) fn note_held_by_share(&self) {
+        self.held_by_share.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns how many calls have waited, or were refused, because their user had its share.
+    pub(crate) fn held_by_share(&self) -> u64 {
+        self.held_by_share.load(Ordering::Relaxed)
     }
 
     /// Returns true if three quarters of an engine's instances are used.

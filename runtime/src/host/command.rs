@@ -4,6 +4,7 @@ use ferrite_wasm_abi::Status;
 use smallvec::SmallVec;
 use wasmtime::Result;
 
+use crate::call::fuel_account::SLICE_UNITS;
 use crate::call::host_trap::HostTrap;
 use crate::call::overflow::ResultSource;
 use crate::call::state::{ARGUMENT_BOUNDS, CommandParts};
@@ -36,6 +37,7 @@ pub(super) fn call<K: Keyspace>(
         arguments,
         reply,
         work_max,
+        held_thread,
         stop,
     } = view.state.command_parts();
 
@@ -63,6 +65,9 @@ pub(super) fn call<K: Keyspace>(
             .and_then(|()| data.run_command(&argv, &budget, reply))
     };
     let work = budget.work();
+    if work >= SLICE_UNITS || matches!(ran, Err(Exceeded::Work)) {
+        *held_thread = true;
+    }
     let answer = match ran {
         Ok(Ok(())) => overflow.deliver(reply.bytes(), &mut view.memory[buffer], ResultSource::Data),
         Ok(Err(status)) => status.code(),

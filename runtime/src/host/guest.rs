@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use wasmtime::Caller;
 
+use crate::call::fuel_account::SLICE_UNITS;
 use crate::call::host_trap::HostTrap;
 use crate::call::settlement::settle;
 use crate::call::state::{CallState, StoreData};
@@ -74,7 +75,7 @@ impl<'a, K: Keyspace> Guest<'a, K> {
         if self.caller.data_mut().fuel.charge(units) {
             return Ok(());
         }
-        self.settle(&[])
+        self.settle(units, &[])
     }
 
     /// Takes `units` of fuel, and the fuel for the bytes of `inputs`, each a pointer and a length.
@@ -109,14 +110,17 @@ impl<'a, K: Keyspace> Guest<'a, K> {
         if self.caller.data_mut().fuel.charge(units) {
             return Ok(());
         }
-        self.settle(spans)
+        self.settle(units, spans)
     }
 
-    /// Settles the fuel of guest and host. Ends the guest if it has used more than it may, or if
+    /// Settles the fuel of guest and host, which has just charged `units`. Ends the guest if it has used more than it may, or if
     /// one of `spans` is outside its memory; at the end of its slice, also if its time is over or
     /// it was killed.
     #[cold]
-    fn settle(&mut self, spans: &[(i32, i32)]) -> wasmtime::Result<()> {
+    fn settle(&mut self, units: u64, spans: &[(i32, i32)]) -> wasmtime::Result<()> {
+        if units >= SLICE_UNITS {
+            self.caller.data_mut().held_thread = true;
+        }
         if !spans.is_empty() {
             let view = self.view()?;
             for &(pointer, len) in spans {

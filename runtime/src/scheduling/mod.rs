@@ -6,4 +6,5 @@ pub mod per_core;
 pub mod pool;
 pub mod run_queue;
 pub(crate) mod timer;
+pub mod user_share;
 pub mod wait;

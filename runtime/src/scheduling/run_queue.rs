@@ -22,6 +22,10 @@ use std::time::Duration;
 /// Longest run of a guest before it yields its thread to others.
 pub const TURN: Duration = Duration::from_millis(1);
 
+/// Number of polls without a result after which a host may move a call out of the way of short
+/// requests, to a thread of its own.
+pub const SHORT_POLLS_MAX: u32 = 3;
+
 /// Waits to be woken.
 const IDLE: u8 = 0;
 /// Is in the queue.

@@ -208,6 +208,20 @@ impl<K: Keyspace> Runtime<K> {
         pollster::block_on(ready).cloned()
     }
 
+    /// Returns the users that have running calls, and how many, where users share the places of functions;
+    /// see [`UserShare`](crate::UserShare).
+    #[must_use]
+    pub fn user_calls(&self) -> Vec<(Box<str>, usize)> {
+        let calls = self.0.executor.user_calls().into_iter();
+        calls.map(|(user, count)| (user.name(), count)).collect()
+    }
+
+    /// Returns how many calls have waited, or were refused, because their user had its share.
+    #[must_use]
+    pub fn calls_held_by_share(&self) -> u64 {
+        self.0.executor.held_by_share()
+    }
+
     /// Makes the next call load the code of this function at once, even if the last load failed less
     /// than some seconds ago. Call it when the code may have become available.
     pub fn retry_now(&self, name: &[u8]) {

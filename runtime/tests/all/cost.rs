@@ -1,18 +1,21 @@
 //! Commands within their budget, and what one call may keep from others.
 
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use ferrite_protocol::resp::{Encoder, Protocol};
+use ferrite_runtime::RuntimeOptions;
 use ferrite_runtime::call::request::{CallRequest, OPTIMISTIC_TRIES_MAX};
 use ferrite_runtime::instance::engine::EngineOptions;
 use ferrite_runtime::policy::function_spec::Isolation;
 use ferrite_runtime::scheduling::cancellation::CallHandle;
+use ferrite_runtime::scheduling::run_queue::SHORT_POLLS_MAX;
 use ferrite_wasm_abi::Status;
 
-use crate::support::{Host, guest};
+use crate::support::{Host, TestFunction, guest};
 
 const BOTH: [Isolation; 2] = [Isolation::Rewind, Isolation::Fresh];
 
@@ -163,6 +166,77 @@ async fn an_exclusive_call_that_sleeps_does_not_hold_others_up() {
             "it slept for {millis} ms"
         );
     }
+}
+
+/// A host that can move calls to threads of their own.
+fn host_that_moves_calls() -> Host {
+    fn yield_now() -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let mut yielded = false;
+        Box::pin(poll_fn(move |context| {
+            if std::mem::replace(&mut yielded, true) {
+                return Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }))
+    }
+    Host::with_runtime(RuntimeOptions {
+        yield_now: Some(yield_now),
+        ..RuntimeOptions::default()
+    })
+}
+
+/// Polls a call to its end. Returns the number of polls, and the most work that one of the first ones
+/// did, after which the host may have moved the call.
+fn polls_and_work_before_a_move(host: &Host, function: &TestFunction) -> (u32, u64) {
+    let request = CallRequest::new(b"test", &[], &[]);
+    let mut reply = Encoder::default();
+    let mut call = pin!(host.run(function, &request, &mut reply));
+    let mut context = Context::from_waker(Waker::noop());
+    let (mut polls, mut most) = (0, 0);
+    loop {
+        let before = host.keyspace.worked.load(Relaxed);
+        let polled = call.as_mut().poll(&mut context);
+        polls += 1;
+        if polls <= SHORT_POLLS_MAX + 1 {
+            most = most.max(host.keyspace.worked.load(Relaxed) - before);
+        }
+        if let Poll::Ready(outcome) = polled {
+            assert!(outcome.error.is_none(), "{:?}", outcome.error);
+            return (polls, most);
+        }
+    }
+}
+
+#[test]
+fn a_long_command_holds_no_thread_that_serves_others() {
+    const SLICE: u64 = 250_000;
+    for isolation in BOTH {
+        let host = host_that_moves_calls();
+        let long = host.load_with(&command("WORK", 4_000_000), |spec| {
+            spec.isolation = isolation;
+        });
+        // Once it is known as long, it begins on a stack of its own, which bounds no command.
+        for round in 0..5 {
+            let (polls, most) = polls_and_work_before_a_move(&host, &long);
+            assert!(polls > SHORT_POLLS_MAX + 1, "round {round}: {polls} polls");
+            assert!(most <= SLICE, "round {round}: {most} units in a poll");
+        }
+        let short = host.load_with(&command("WORK", 1_000), |spec| spec.isolation = isolation);
+        let (polls, _) = polls_and_work_before_a_move(&host, &short);
+        assert_eq!(polls, 1, "short calls do not wait");
+    }
+    // A reused instance cannot be run again, so its first long command is not foreseen.
+    let host = host_that_moves_calls();
+    let reused = host.load_with(&command("WORK", 4_000_000), |spec| {
+        spec.isolation = Isolation::Reuse;
+    });
+    polls_and_work_before_a_move(&host, &reused);
+    let (polls, most) = polls_and_work_before_a_move(&host, &reused);
+    assert!(
+        polls > SHORT_POLLS_MAX + 1 && most <= SLICE,
+        "{polls} {most}"
+    );
 }
 
 #[tokio::test]

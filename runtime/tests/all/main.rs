@@ -7,6 +7,7 @@ mod differential;
 mod entries;
 mod files;
 mod fuzzed;
+mod host_costs;
 mod host_functions;
 mod hostile;
 mod isolation;

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use ferrite_runtime::CallUser;
 use ferrite_store::Receipt;
 use ferrite_upstream::Account;
 
 use crate::clients::pubsub::subscriptions::Subscriptions;
 use crate::clients::queued_requests::QueuedRequests;
-use crate::clients::users::{User, UserDirectory};
+use crate::clients::users::{DEFAULT_USER, User, UserDirectory};
 use crate::config::Right;
 
 /// One connection's state, apart from the protocol version, which its encoder holds.
@@ -21,6 +22,8 @@ pub(crate) struct ClientSession {
     pub(crate) subscriptions: Option<Box<Subscriptions>>,
     /// The credentials with which calls reach an engine; `None` where the data is here.
     pub(crate) account: Option<Account>,
+    /// The user by whose name calls are counted; `None` before there is one.
+    call_user: Option<CallUser>,
     /// Receipt of the writes of calls; replies wait until it is durable.
     receipt: Option<Receipt>,
     /// The client's user; `None` if it must authenticate and has not yet.
@@ -39,6 +42,7 @@ impl ClientSession {
             queued: None,
             subscriptions: None,
             account: None,
+            call_user: None,
             receipt: None,
             user: None,
             unrestricted: false,
@@ -60,6 +64,7 @@ impl ClientSession {
 
     pub(crate) fn set_user(&mut self, user: Option<Arc<User>>) {
         self.unrestricted = user.as_ref().is_some_and(|user| user.is_unrestricted());
+        self.call_user = user.as_ref().map(|user| CallUser::named(user.name()));
         self.user = user;
     }
 
@@ -81,6 +86,20 @@ impl ClientSession {
         let found = user.is_some();
         self.set_user(user);
         found
+    }
+
+    /// Sets the credentials with which calls reach an engine; calls are then counted for their user.
+    pub(crate) fn set_account(&mut self, account: Account) {
+        if self.account.as_ref() != Some(&account) {
+            let name = account.user.as_deref().unwrap_or(DEFAULT_USER);
+            self.call_user = Some(CallUser::named(name));
+            self.account = Some(account);
+        }
+    }
+
+    /// Returns the user by whose name calls are counted.
+    pub(crate) const fn call_user(&self) -> Option<CallUser> {
+        self.call_user
     }
 
     pub(crate) const fn user(&self) -> Option<&Arc<User>> {

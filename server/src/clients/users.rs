@@ -181,6 +181,11 @@ impl Users {
         self.by_name.values()
     }
 
+    /// Returns the number of users that can authenticate.
+    fn enabled(&self) -> usize {
+        self.all().filter(|user| user.enabled).count()
+    }
+
     /// Returns the user of this name.
     pub(crate) fn by_name(&self, name: &str) -> Option<Arc<User>> {
         self.by_name.get(name).cloned()
@@ -234,6 +239,8 @@ pub(crate) struct UserDirectory {
     current: RwLock<Arc<Users>>,
     /// Rises with every change, so that connections notice it without a lock.
     generation: AtomicU64,
+    /// Number of users that can authenticate.
+    enabled: AtomicUsize,
     /// Passwords that slow hashes have accepted, so that the next login of a client's pool takes no
     /// time: by user, a hash with a key that only this process has.
     accepted: Mutex<Accepted>,
@@ -254,6 +261,7 @@ impl UserDirectory {
         // Without randomness nothing is remembered.
         let random = getrandom::fill(&mut key).is_ok();
         Self {
+            enabled: AtomicUsize::new(users.enabled()),
             current: RwLock::new(Arc::new(users)),
             generation: AtomicU64::new(0),
             accepted: Mutex::new(Accepted {
@@ -268,6 +276,12 @@ impl UserDirectory {
     /// Returns the users in force.
     pub(crate) fn current(&self) -> Arc<Users> {
         Arc::clone(&self.current.read())
+    }
+
+    /// Returns the number of users that can authenticate.
+    #[inline]
+    pub(crate) fn enabled(&self) -> usize {
+        self.enabled.load(Ordering::Relaxed)
     }
 
     /// Returns true if connections must authenticate.
@@ -285,6 +299,7 @@ impl UserDirectory {
         let mut current = self.current.write();
         let mut users = Users::clone(&current);
         let result = change(&mut users);
+        self.enabled.store(users.enabled(), Ordering::Relaxed);
         *current = Arc::new(users);
         // Before the passwords are forgotten, so that no check of the users before adds one after it.
         self.generation.fetch_add(1, Ordering::Release);

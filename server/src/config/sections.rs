@@ -362,6 +362,9 @@ section! {
         pub idle_timeout: HumanDuration = "60s",
         /// Most instances of all functions together.
         pub total_instances: usize = "1000",
+        /// Where there are several users, leaves a quarter of the calls of each function, and an eighth of
+        /// all instances, to users with few running calls, so that no user keeps the others waiting.
+        pub share_among_users: bool = "true",
     }
 }
 

@@ -38,7 +38,11 @@ pub(super) async fn run(
         None => context.reply.protocol(),
     };
     let mut mapped = Encoder::new(protocol);
-    let request = call.map_request(database);
+    let user = context.share();
+    let request = CallRequest {
+        user,
+        ..call.map_request(database)
+    };
     one(context, runtime, command, &request, &mut mapped).await;
     let node = context.state.run_id.clone();
     if let Some(error) = error_of_reply(mapped.bytes()) {
@@ -53,7 +57,10 @@ pub(super) async fn run(
                 .timeout
                 .map(|timeout| timeout.saturating_sub(began.elapsed()).max(TIME_MIN));
             let arguments = [&*argument];
-            let request = reduce_request(&function, &arguments, left, database);
+            let request = CallRequest {
+                user,
+                ..reduce_request(&function, &arguments, left, database)
+            };
             one(context, runtime, command, &request, &mut whole).await;
             if error_of_reply(whole.bytes()).is_some() {
                 return context.reply.raw(whole.bytes());

@@ -11,7 +11,7 @@ use ferrite_protocol::keyspace::{CommitError, Transaction as _};
 use ferrite_protocol::resp::Encoder;
 use ferrite_runtime::call::request::OPTIMISTIC_TRIES_MAX;
 use ferrite_runtime::commands::{Call, Command};
-use ferrite_runtime::{JoinedCall, OuterTransaction, Refusal};
+use ferrite_runtime::{CallRequest, JoinedCall, OuterTransaction, Refusal};
 use ferrite_store::{Receipt, Transaction};
 
 use crate::clients::caller::Caller;
@@ -126,7 +126,10 @@ async fn run<'a>(
                     let database = outer.with(|transaction| transaction.database());
                     let database = database.unwrap_or_default();
                     let began = context.state.audit.sample();
-                    let request = call.request(database, None);
+                    let request = CallRequest {
+                        user: context.share(),
+                        ..call.request(database, None)
+                    };
                     let running = pin!(runtime.call_within(&request, &outer, context.reply));
                     let (joined, waited) = time_from_first_wait(running).await;
                     ran.push(RanCall {

@@ -56,8 +56,12 @@ pub(crate) async fn run(context: &mut RequestContext<'_>, spec: &'static Spec, a
     }
     let database = context.session.store.database();
     let caller = || Caller::of(context.client);
+    let user = context.share();
     if let Command::Call(call) = &command {
-        let request = call.request(database, None);
+        let request = CallRequest {
+            user,
+            ..call.request(database, None)
+        };
         let began = context.state.audit.sample();
         let account = context.session.account.clone();
         // Pinned in place, because it is large and moving it would cost more than making it.
@@ -90,7 +94,10 @@ pub(crate) async fn run(context: &mut RequestContext<'_>, spec: &'static Spec, a
         return Box::pin(call).await;
     }
     if let Command::Profile(call) = &command {
-        let request = call.request(database, None);
+        let request = CallRequest {
+            user,
+            ..call.request(database, None)
+        };
         let began = context.state.audit.sample();
         let call = profile(
             context.state,
@@ -123,6 +130,7 @@ pub(crate) async fn run(context: &mut RequestContext<'_>, spec: &'static Spec, a
     let scope = Scope {
         database,
         handle: None,
+        user,
         functions: match some {
             Some(_) => FunctionFilter::new(&may_use),
             None => FunctionFilter::default(),

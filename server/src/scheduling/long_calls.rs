@@ -2,7 +2,8 @@
 //!
 //! A guest yields its thread once a tick, so a short request waits up to one tick for each guest
 //! before it on a thread that serves connections. A call that has used up several ticks is
-//! therefore moved to a thread of its own. Those threads take turns of one tick, and one thread for
+//! therefore moved to a thread of its own. A call of a function that runs long commands, during which
+//! it cannot yield, yields as often before it begins. Those threads take turns of one tick, and one thread for
 //! each processor computes at a time, so that each call soon notices that it must end, however
 //! many there are. They have a higher nice value and longer time slices than the threads that serve
 //! connections: short requests go first.
@@ -11,17 +12,13 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::Poll;
 
-use ferrite_runtime::scheduling::run_queue::TURN;
+use ferrite_runtime::scheduling::run_queue::{SHORT_POLLS_MAX, TURN};
 use rustix::process::{getpriority_process, setpriority_process};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 
 use crate::scheduling::run_queue::ThreadQueue;
 use crate::scheduling::time_slice;
-
-/// Number of polls after which a call is a long one. While a guest computes, each poll lasts a
-/// tick.
-const SHORT_POLLS_MAX: u32 = 3;
 
 /// Number of threads for long calls; further calls stay where they are. Well below tokio's limit of
 /// threads for blocking work.

@@ -15,3 +15,4 @@ mod metrics_page;
 mod process_metrics;
 pub(crate) mod prometheus;
 mod store_metrics;
+mod user_metrics;

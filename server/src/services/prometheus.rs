@@ -12,7 +12,7 @@ use crate::functions::Functions;
 use crate::net::engine::Engine;
 use crate::observability::command_stats::CommandFigures;
 use crate::services::metrics_page::Page;
-use crate::services::{automation_metrics, process_metrics, store_metrics};
+use crate::services::{automation_metrics, process_metrics, store_metrics, user_metrics};
 use crate::state::ServerState;
 
 /// Upper ends of the latency buckets, in microseconds. Three in each decade are precise enough for
@@ -316,6 +316,7 @@ fn functions(runtime: &Functions, page: &mut Page) {
         "Functions that are loaded.",
         registered.len(),
     );
+    user_metrics::write(runtime, page);
     let ready = registered
         .iter()
         .filter(|function| function.function().is_some())

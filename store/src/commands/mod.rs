@@ -4,6 +4,8 @@ mod arguments;
 mod blocking;
 #[cfg(test)]
 mod cost;
+#[cfg(test)]
+mod cost_requests;
 mod geo;
 pub(crate) mod hashes;
 pub(crate) mod keys;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ferrite_protocol::resp::{Encoder, Protocol};
+use ferrite_runtime::UserShare;
 use ferrite_runtime::commands::{COMMANDS, Command, Keys, Right, Runs, Scope, Spec};
 use parking_lot::Mutex;
 
@@ -242,7 +243,10 @@ fn call_async(
                 .is_ok()
                 .then(|| locked_context_without_client(context))
                 .flatten();
-            match (locked, module.runtime.call_async(&request, database)) {
+            let begun = module
+                .runtime
+                .call_async(&request, database, UserShare::NOBODY);
+            match (locked, begun) {
                 (_, Err(error)) => reply.error_display(&error),
                 (None, Ok(_)) => reply.error("BUSY there is no thread for a call; try again later"),
                 (Some(locked), Ok(background)) => {

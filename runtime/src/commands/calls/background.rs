@@ -7,6 +7,7 @@ use super::call::Call;
 use crate::call::request::{CallOutcome, CallRequest, ReceiptOf};
 use crate::error::CallError;
 use crate::scheduling::cancellation::CallHandle;
+use crate::scheduling::user_share::UserShare;
 use crate::service::Runtime;
 use crate::service::background_calls::BackgroundCallId;
 use ferrite_protocol::keyspace::Keyspace;
@@ -24,6 +25,7 @@ pub struct BackgroundCall<K: Keyspace> {
     args: Vec<Box<[u8]>>,
     timeout: Option<Duration>,
     database: u32,
+    user: UserShare,
     handle: CallHandle,
     reply: Vec<u8>,
 }
@@ -71,6 +73,7 @@ impl<K: Keyspace> BackgroundCall<K> {
             timeout: self.timeout,
             database: self.database,
             handle: Some(&self.handle),
+            user: self.user,
             ..CallRequest::new(&self.function, keys, args)
         }
     }
@@ -112,7 +115,7 @@ impl<K: Keyspace> fmt::Debug for BackgroundCall<K> {
 }
 
 impl<K: Keyspace> Runtime<K> {
-    /// Prepares a background call, which the host runs.
+    /// Prepares a background call of `user`, which the host runs.
     ///
     /// # Errors
     ///
@@ -121,6 +124,7 @@ impl<K: Keyspace> Runtime<K> {
         &self,
         call: &Call<'_>,
         database: u32,
+        user: UserShare,
     ) -> Result<BackgroundCall<K>, CallError> {
         let name = call.function_name();
         self.function(name)?;
@@ -136,6 +140,7 @@ impl<K: Keyspace> Runtime<K> {
             args: owned(call.args),
             timeout: call.timeout,
             database,
+            user,
             handle,
             reply: Vec::new(),
         })

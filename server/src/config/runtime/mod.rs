@@ -123,7 +123,8 @@ fn pool(pool: &WasmPool) -> PoolOptions {
         max_instances,
         max_waiting,
         idle_timeout,
-        total_instances: _, // The engine's, not one function's.
+        total_instances: _,   // The engine's, not one function's.
+        share_among_users: _, // A matter of the callers.
     } = *pool;
     PoolOptions {
         instances_min: min_instances.min(max_instances),

@@ -103,7 +103,7 @@ impl Relay<'_> {
             _ => None,
         };
         let mut reply = Encoder::new(self.protocol);
-        self.session.account = Some(self.account.clone());
+        self.session.set_account(self.account.clone());
         let database = self.database.to_string();
         if let Err(error) = self
             .state

@@ -199,10 +199,11 @@ impl Pair {
             return Ok(());
         }
         let command = self.history.pop().unwrap_or_default();
-        // Earlier commands on the same keys help to explain the difference.
-        let last = self.history.len().saturating_sub(1);
+        // Earlier commands on the same keys help to explain the difference, and those of a transaction.
+        let recent = if argv[0] == b"EXEC" { HISTORY } else { 1 };
+        let recent = self.history.len().saturating_sub(recent);
         let about = |(at, line): &(usize, &String)| {
-            *at == last
+            *at >= recent
                 || argv[1..]
                     .iter()
                     .any(|argument| line.contains(&show(argument)))
