@@ -15,7 +15,7 @@ use crate::scheduling::user_share::{CallUser, GatePass};
 use crate::scheduling::wait::{WaitError, with_deadline};
 use ferrite_protocol::keyspace::Keyspace;
 
-/// What a call may run with: its permit, its start if that was read from the clock, and its pass as a
+/// The right of a call to run: its permit, its start if that was read from the clock, and its pass as a
 /// call of its user, if it is counted for one.
 type Entered<'f, K> = (
     PermitGuard<'f, Retained<K>>,

@@ -3,7 +3,7 @@
 //! A function's last places are kept for users that have few calls of it running: a quarter of its
 //! places, divided among the users. Calls of a user that has more than that wait, in a queue of their
 //! own before the function's pool, so that they hold no permit that another user's call could take.
-//! Where there is one user, nothing is kept back and nothing is counted.
+//! With one user alone, nothing is kept back and nothing is counted.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;

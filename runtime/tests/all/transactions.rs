@@ -189,7 +189,7 @@ async fn waiting_for_exclusivity_ends_with_the_calls_time() {
     assert_eq!(function.usage().running, 0);
 }
 
-/// Whoever is exclusive may wait for a permit of the same function.
+/// An exclusive call may wait for a permit of the same function.
 #[tokio::test]
 async fn a_call_that_waits_for_exclusivity_keeps_no_permit() {
     for isolation in [Isolation::Rewind, Isolation::Fresh, Isolation::Reuse] {

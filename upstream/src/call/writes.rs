@@ -1,4 +1,4 @@
-//! What a call commits: commands on its data, and requests to other servers that are sent afterwards.
+//! The writes of a call: commands on its data, and requests to other servers that are sent after its commit.
 
 use ferrite_protocol::events::{PARTITIONS, in_partition};
 use ferrite_protocol::keyspace::{Keyspace as _, Mode, Transaction as _};
@@ -8,7 +8,7 @@ use ferrite_store::{Store, Words};
 
 use crate::request_state::place::Queue;
 
-/// What a call commits.
+/// Everything that a call commits.
 #[derive(Debug, Default)]
 pub(super) struct Writes {
     pub(super) commands: Vec<Words>,

@@ -1,4 +1,4 @@
-//! Where the engine keeps requests that calls have committed, and what this server knows of its part in sending them.
+//! Keys of the engine for requests that calls have committed, and this server's part in sending them.
 
 pub(crate) mod lease;
 pub(crate) mod place;

@@ -11,7 +11,7 @@ pub(crate) struct RequestTurns(pub(crate) Mutex<Turns>);
 
 #[derive(Debug, Default)]
 pub(crate) struct Turns {
-    /// When all slots with requests were asked for last.
+    /// Moment at which all slots with requests were asked for last.
     pub(crate) all_read: Option<Instant>,
     /// Slots that wait to be looked at.
     pub(crate) queue: VecDeque<u16>,

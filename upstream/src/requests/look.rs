@@ -13,7 +13,7 @@ use super::hold::Hold;
 use crate::error::UpstreamError;
 use crate::request_state::place::{FIGURES, Queue, slot_of_record};
 
-/// What a look has found.
+/// The outcome of a look.
 #[derive(Debug, Default)]
 pub struct Look {
     /// True if this server has the right to send.

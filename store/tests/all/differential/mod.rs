@@ -107,7 +107,7 @@ struct Pair {
     valkey: Valkey,
     ours: Ours,
     history: Vec<String>,
-    /// When the first of the commands was made that the data follows from.
+    /// Moment at which the first of the commands was made that the data follows from.
     since: Instant,
     /// Commands that were compared.
     compared: u64,

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::connection::Connection;
 use crate::client::Encoder;
 
-/// What is compared with Valkey.
+/// The side that is compared with Valkey.
 pub(super) enum Ours {
     Embedded(Embedded),
     Server(Server),
