@@ -21,6 +21,7 @@ use crate::executor::instantiate::{NoInstance, NotMade};
 use crate::instance::entry::RunFailure;
 use crate::instance::{Instance, Mode, Reusable, Start};
 use crate::policy::files::kept::{KeptTurn, PendingFiles};
+use crate::policy::network::call_requests::CallResponses;
 use crate::scheduling::pool::PermitGuard;
 use crate::scheduling::run_queue::SHORT_POLLS_MAX;
 use crate::scheduling::timer;
@@ -94,7 +95,8 @@ impl<K: Keyspace> Executor<K> {
                 started,
                 handle: request.handle,
                 profile: request.profile,
-                may_wait: request.may_wait && surroundings.outer.is_none(),
+                may_wait: request.may_wait
+                    && (surroundings.outer.is_none() || surroundings.responses.is_some()),
                 user: request.user,
             },
             surroundings,
@@ -197,6 +199,9 @@ pub(crate) struct Surroundings<'a, K: Keyspace> {
     /// Takes what the call changes in files that stay, where whoever commits the transaction commits
     /// that too. A call that joins a transaction without it cannot change them.
     pub(crate) files: Option<&'a PendingFiles>,
+    /// Keeps the responses to requests over the tries of a host that lets a call wait within its transaction.
+    /// Another call that joins a transaction can make none.
+    pub(crate) responses: Option<&'a CallResponses>,
     /// Gets the fuel of a call whose future is dropped.
     pub(crate) dropped: &'a AtomicU64,
 }
@@ -481,6 +486,9 @@ impl<K: Keyspace> Run<'_, K> {
             state.begin(&self.params);
         }
         state.log.write_at_once(mode == Mode::Fiber);
+        if let Some(responses) = self.surroundings.responses {
+            state.requests.share(responses);
+        }
         if let Some(outer) = self.surroundings.outer {
             state.data.join(outer);
             // The host may have begun it as exclusive.

@@ -1,7 +1,7 @@
 //! `http`: a request to another server, once for the whole call.
 //!
 //! A call that begins again after a conflict gets the responses that it got before: a request is not
-//! sent twice. While a call waits it holds no lock of the data and no thread; its time goes on, and a
+//! sent twice. A try that has met a conflict sends none. While a call waits it holds no lock of the data and no thread; its time goes on, and a
 //! kill ends it. A call that takes its turn after conflicts keeps the turn.
 
 use std::sync::Arc;
@@ -121,12 +121,20 @@ fn prepare<K: Keyspace>(
         Err(Unread::Failed(failure)) => return Ok(Prepared::Response(failure.encode().into())),
     };
     let CallState {
-        network, requests, ..
+        network,
+        requests,
+        data,
+        ..
     } = view.state;
     let failed = |code, text: String| {
         let failure = RequestFailure::new(code, text);
         Ok(Prepared::Response(failure.encode().into()))
     };
+    // The guest may have been told of data that are not so.
+    if data.is_lost() {
+        let text = "others have changed the data; the call begins again";
+        return failed(FailureCode::Unavailable, text.to_owned());
+    }
     if !requests.may_send() {
         let text = "no requests while the module starts, in a transaction or in a script";
         return failed(FailureCode::Unavailable, text.to_owned());

@@ -14,6 +14,7 @@ use crate::executor::call::Surroundings;
 use crate::executor::function::Function;
 use crate::metrics::function_stats::FunctionStats;
 use crate::policy::files::kept::{KeptTurn, PendingFiles};
+use crate::policy::network::call_requests::CallResponses;
 use crate::policy::permissions::Denied;
 use crate::registry::record::Record;
 use crate::scheduling::moment::Moment;
@@ -78,6 +79,7 @@ impl<K: Keyspace> Runtime<K> {
         let surroundings = Surroundings {
             outer: None,
             files: None,
+            responses: None,
             dropped: &counted.fuel,
         };
         let executor = &self.0.executor;
@@ -101,16 +103,16 @@ impl<K: Keyspace> Runtime<K> {
         transaction: &OuterTransaction<K::Transaction>,
         reply: &mut Encoder,
     ) -> JoinedCall<ReceiptOf<K>> {
-        self.call_joined(request, transaction, None, reply).await
+        let beside = BesideData::default();
+        self.call_joined(request, transaction, beside, reply).await
     }
 
-    /// Does the same as [`Runtime::call_within`]. What the call changes in directories that stay is put
-    /// into `files`, for the caller to commit.
+    /// Does the same as [`Runtime::call_within`], and lets the call do more `beside` the data.
     pub async fn call_joined(
         &self,
         request: &CallRequest<'_>,
         transaction: &OuterTransaction<K::Transaction>,
-        files: Option<&PendingFiles>,
+        beside: BesideData<'_>,
         reply: &mut Encoder,
     ) -> JoinedCall<ReceiptOf<K>> {
         let (name, entry) = request.name_and_entry();
@@ -141,7 +143,8 @@ impl<K: Keyspace> Runtime<K> {
         };
         let surroundings = Surroundings {
             outer: Some(transaction),
-            files,
+            files: beside.files,
+            responses: beside.responses,
             dropped: &counted.fuel,
         };
         let executor = &self.0.executor;
@@ -255,6 +258,27 @@ impl<K: Keyspace> Inner<K> {
             .artifacts
             .provide_registered(&record.digest, key, depth)?;
         self.start(&provided, spec)
+    }
+}
+
+/// Things beside the data that a call may do within a transaction of the host: none of them by default.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BesideData<'a> {
+    /// Gets what the call changes in directories that stay, for the host to commit.
+    pub files: Option<&'a PendingFiles>,
+    /// Lets the call make requests, and wait for them within the transaction. The responses stay there for
+    /// the host's next tries of the same call.
+    pub responses: Option<&'a CallResponses>,
+}
+
+impl<'a> BesideData<'a> {
+    /// Lets a call change directories that stay.
+    #[must_use]
+    pub const fn files(files: &'a PendingFiles) -> Self {
+        Self {
+            files: Some(files),
+            responses: None,
+        }
     }
 }
 

@@ -207,6 +207,7 @@ impl<K: Keyspace> Runtime<K> {
             let surroundings = Surroundings {
                 outer: Some(&outer),
                 files: Some(&files),
+                responses: None,
                 dropped,
             };
             let executor = &self.0.executor;

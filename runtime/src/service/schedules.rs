@@ -8,6 +8,7 @@ use ferrite_protocol::keyspace::{CommitError, Keyspace, Mode, Transaction};
 use ferrite_protocol::resp::{Encoder, Protocol};
 
 use super::Runtime;
+use super::call::BesideData;
 use super::guard::Refusal;
 use crate::automation::clock::now_millis;
 use crate::automation::reply::error_of;
@@ -171,7 +172,8 @@ impl<K: Keyspace> ScheduledRun<K> {
             let outer = OuterTransaction::new(transaction);
             let mut reply = Encoder::new(Protocol::Resp3);
             let files = PendingFiles::default();
-            let joined = runtime.call_joined(&request, &outer, Some(&files), &mut reply);
+            let joined =
+                runtime.call_joined(&request, &outer, BesideData::files(&files), &mut reply);
             let joined = joined.await;
             if outer.is_lost() {
                 continue;

@@ -14,6 +14,7 @@ use ferrite_protocol::keyspace::{CommitError, Keyspace, Mode, Transaction};
 use ferrite_protocol::resp::{Encoder, Protocol};
 
 use super::Runtime;
+use super::call::BesideData;
 use super::guard::Refusal;
 use super::outbox::RuntimeSink;
 use crate::automation::clock::now_millis;
@@ -482,7 +483,7 @@ impl<K: Keyspace> Runtime<K> {
             let outer = OuterTransaction::new(transaction);
             let mut reply = Encoder::new(Protocol::Resp3);
             let files = PendingFiles::default();
-            let joined = self.call_joined(&request, &outer, Some(&files), &mut reply);
+            let joined = self.call_joined(&request, &outer, BesideData::files(&files), &mut reply);
             let joined = joined.await;
             if outer.is_lost() {
                 continue;

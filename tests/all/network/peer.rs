@@ -18,6 +18,11 @@ pub(crate) struct Peer {
 
 impl Peer {
     pub(crate) fn start() -> Self {
+        Self::start_with(|| ())
+    }
+
+    /// Starts one that does something before each answer.
+    pub(crate) fn start_with(before: impl Fn() + Clone + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let (seen, requests) = channel();
@@ -25,11 +30,12 @@ impl Peer {
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let Ok(stream) = stream else { return };
-                let (seen, left) = (seen.clone(), left.clone());
+                let (seen, left, before) = (seen.clone(), left.clone(), before.clone());
                 thread::spawn(move || {
                     let told = |target: &str| {
                         // The test is over if nobody listens.
                         let _ = seen.send(target.to_owned());
+                        before();
                     };
                     if serve(&stream, told) == Some(()) {
                         let _ = left.send(());

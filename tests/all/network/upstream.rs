@@ -1,12 +1,15 @@
 //! Requests that are sent after their call has committed, by servers in front of an engine that keeps them.
 
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use ferrite_tests::{Client, Engine, EngineKind, Reply, Server, ServerBuilder, command};
 use rustix::process::Signal;
 
 use super::engines_outbox::arrived;
+use super::hello;
 use super::outbox::{OUTBOX, add, define, field, given_up, info, post, wait_for};
+use super::peer::Peer;
 use super::receiver::{ReceivingServer, free_port, url};
 use crate::engines::until;
 
@@ -139,6 +142,44 @@ fn a_request_is_given_up_shown_and_sent_again_by_any_server() {
         wait_for(&mut client, "dead", 0);
         let left = engine.client().run("EXISTS ferrite:requests:dead");
         assert_eq!(left, Reply::Int(0));
+    }
+}
+
+#[test]
+fn a_call_waits_for_a_response_and_asks_once() {
+    for kind in EngineKind::unmodified_here() {
+        let engine = engine(kind);
+        let server = before(&engine, "");
+        let mut client = server.client();
+        let direct = Arc::new(Mutex::new(engine.client()));
+        // Each response comes after the key has changed, so that the first commit is refused.
+        let peer = Peer::start_with(move || {
+            let mut direct = direct.lock().expect("no panic");
+            assert!(direct.run("INCRBY n 100").int().is_some());
+        });
+        super::define(&mut client, &peer);
+        let url = peer.url("/a");
+        assert_eq!(super::call(&mut client, &url), hello(&url), "{kind:?}");
+        assert_eq!(client.run("GET n").text(), Some("101"), "{kind:?}");
+        let sent: Vec<String> = peer.requests.try_iter().collect();
+        assert_eq!(
+            sent,
+            ["/a"],
+            "{kind:?}: a try without the data sends nothing"
+        );
+        // A function that only reads may ask, too, but add nothing to a commit.
+        let read_only = client.call(&["WASM.CALL_RO", "f", "ARGS", &super::request(&url)]);
+        assert_eq!(read_only, hello(&url), "{kind:?}");
+        assert_eq!(peer.count(), 1, "{kind:?}");
+        assert_eq!(client.run("GET n").text(), Some("201"), "{kind:?}");
+
+        // It ends with its time while it waits, and leaves nothing.
+        let silent = super::request(&peer.url("/silent"));
+        let timeout = client.call(&["WASM.CALL", "f", "TIMEOUT", "500", "ARGS", &silent]);
+        let text = timeout.error().expect("an error");
+        assert!(text.starts_with("TIMEOUT"), "{text}");
+        let n: Option<i64> = client.run("GET n").text().and_then(|n| n.parse().ok());
+        assert!(n == Some(201) || n == Some(301), "{kind:?}: {n:?}");
     }
 }
 

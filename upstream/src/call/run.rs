@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use ferrite_protocol::keyspace::Mode;
 use ferrite_protocol::resp::Encoder;
 use ferrite_runtime::policy::files::kept::{PendingFiles, ReservedFiles};
-use ferrite_runtime::{CallOutcome, CallRequest, JoinedCall, OuterTransaction, Runtime};
+use ferrite_runtime::{
+    BesideData, CallOutcome, CallRequest, CallResponses, JoinedCall, OuterTransaction, Runtime,
+};
 use ferrite_store::{Missing, Receipt, Store};
 use tokio::time::{sleep, timeout};
 
@@ -97,6 +99,7 @@ impl<T: GuestThreads> Run<'_, T> {
         let mut snapshot = Snapshot::default();
         let mut listings = Listings::default();
         let mut turns = self.turns(&wanted, false).await?;
+        let responses = CallResponses::default();
         // True if the snapshot is of values that were kept, and may have changed since.
         let mut is_kept = false;
         let mut may_use_kept = true;
@@ -151,7 +154,9 @@ impl<T: GuestThreads> Run<'_, T> {
             tries += 1;
             metrics.tries.add(1);
             let gathers = misses > MISSES_UNTIL_GATHERING;
-            let (joined, tried) = self.try_once(&snapshot, &listings, gathers, reply).await?;
+            let (joined, tried) = self
+                .try_once(&snapshot, &listings, gathers, &responses, reply)
+                .await?;
             match tried {
                 Tried::Failed if is_kept => {
                     may_use_kept = false;
@@ -276,6 +281,7 @@ impl<T: GuestThreads> Run<'_, T> {
         snapshot: &Snapshot,
         listings: &Listings,
         gathers: bool,
+        responses: &CallResponses,
         reply: &mut Encoder,
     ) -> Result<(JoinedCall<Receipt>, Tried), UpstreamError> {
         let mode = match self.request.read_only {
@@ -293,9 +299,12 @@ impl<T: GuestThreads> Run<'_, T> {
             ..*self.request
         };
         let files = PendingFiles::default();
-        let running = self
-            .runtime
-            .call_joined(&request, &outer, Some(&files), reply);
+        // The overlay is this call's alone, so nobody waits for it.
+        let beside = BesideData {
+            files: Some(&files),
+            responses: Some(responses),
+        };
+        let running = self.runtime.call_joined(&request, &outer, beside, reply);
         let running = Box::pin(running);
         let joined = self
             .threads

@@ -2,10 +2,18 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
+/// The responses that a call has got, for a host whose tries of a call each join another transaction.
+#[derive(Clone, Debug, Default)]
+pub struct CallResponses(Arc<Mutex<Vec<Made>>>);
+
 /// The requests that a call has made in all its tries.
 #[derive(Debug, Default)]
 pub(crate) struct CallRequests {
     made: Vec<Made>,
+    /// The host's, which are used instead of `made`.
+    shared: Option<CallResponses>,
     /// True if this try may make requests.
     open: bool,
     /// True if this try may add requests to its commit.
@@ -29,6 +37,21 @@ impl CallRequests {
         if !self.made.is_empty() {
             self.made = Vec::new();
         }
+        self.shared = None;
+    }
+
+    /// Uses the responses of earlier tries of the same call, and keeps new ones there. This try has repeated
+    /// none of them yet.
+    pub(crate) fn share(&mut self, responses: &CallResponses) {
+        self.shared = Some(responses.clone());
+        self.each(forget_repetitions);
+    }
+
+    fn each<R>(&mut self, look: impl FnOnce(&mut Vec<Made>) -> R) -> R {
+        match &self.shared {
+            Some(shared) => look(&mut shared.0.lock()),
+            None => look(&mut self.made),
+        }
     }
 
     /// Begins another try, which may make no request yet.
@@ -36,9 +59,7 @@ impl CallRequests {
         self.open = false;
         self.commits = false;
         self.added = 0;
-        for made in &mut self.made {
-            made.repeated = false;
-        }
+        self.each(forget_repetitions);
     }
 
     /// Lets this try make requests, and add some to its commit.
@@ -68,29 +89,36 @@ impl CallRequests {
     }
 
     /// Returns the number of requests that were sent.
-    pub(crate) fn sent(&self) -> u32 {
+    pub(crate) fn sent(&mut self) -> u32 {
         // The limit of a call is an `u32`.
-        u32::try_from(self.made.len()).unwrap_or(u32::MAX)
+        self.each(|made| u32::try_from(made.len()).unwrap_or(u32::MAX))
     }
 
     /// Returns the response that an earlier try got for this request. Equal requests of one try are
     /// different ones.
     pub(crate) fn remembered(&mut self, written: &[u8]) -> Option<Arc<[u8]>> {
-        let made = self
-            .made
-            .iter_mut()
-            .find(|made| !made.repeated && *made.written == *written)?;
-        made.repeated = true;
-        Some(Arc::clone(&made.response))
+        self.each(|all| {
+            let mut all = all.iter_mut();
+            let made = all.find(|made| !made.repeated && *made.written == *written)?;
+            made.repeated = true;
+            Some(Arc::clone(&made.response))
+        })
     }
 
     /// Keeps the response of a request that this try has made.
     pub(crate) fn remember(&mut self, written: Box<[u8]>, response: Arc<[u8]>) {
-        self.made.push(Made {
+        let made = Made {
             written,
             response,
             repeated: true,
-        });
+        };
+        self.each(|all| all.push(made));
+    }
+}
+
+fn forget_repetitions(all: &mut Vec<Made>) {
+    for made in all {
+        made.repeated = false;
     }
 }
 
@@ -98,7 +126,7 @@ impl CallRequests {
 mod tests {
     use std::sync::Arc;
 
-    use super::CallRequests;
+    use super::{CallRequests, CallResponses};
 
     #[test]
     fn each_try_gets_each_response_once() {
@@ -124,5 +152,29 @@ mod tests {
         requests.begin();
         requests.begin_try();
         assert_eq!(requests.remembered(b"a"), None, "another call");
+    }
+
+    #[test]
+    fn tries_that_the_host_begins_share_responses() {
+        let responses = CallResponses::default();
+        let mut requests = CallRequests::default();
+        for sent in [1, 2] {
+            requests.begin();
+            requests.begin_try();
+            requests.share(&responses);
+            requests.open(true, true);
+            let first = requests.remembered(b"a");
+            assert_eq!(first.is_some(), sent > 1);
+            if first.is_none() {
+                requests.remember(b"a"[..].into(), Arc::from(&b"1"[..]));
+            }
+            assert_eq!(requests.remembered(b"a"), None, "an equal one is another");
+            requests.begin_try();
+            assert_eq!(requests.remembered(b"a").as_deref(), Some(&b"1"[..]));
+            requests.remember(b"b"[..].into(), Arc::from(&b"2"[..]));
+            assert_eq!(requests.sent(), sent + 1);
+        }
+        requests.begin();
+        assert_eq!(requests.sent(), 0, "another call");
     }
 }
