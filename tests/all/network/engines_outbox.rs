@@ -111,6 +111,8 @@ fn a_request_is_given_up_shown_and_sent_again() {
         assert_eq!(client.run("WASM.OUTBOX RETRY ALL"), Reply::Int(1));
         assert_eq!(receiver.next().key, key);
         wait_for(&mut client, "sent", 1);
+        // There is room for one.
+        wait_for(&mut client, "pending", 0);
         receiver.answer(&[500, 500]);
         add(&mut client, &receiver.url("/c"), "");
         wait_for(&mut client, "dead", 1);
