@@ -141,7 +141,7 @@ fn is_wanted(database: c_int, key: &[u8]) -> bool {
 ///
 /// While a slot moves key by key, its keys arrive at the new node by `restore`, and nothing has happened to them.
 /// Other changes there are those of clients that were sent there. While it moves as a whole, there are no clients.
-/// When it has gone, the server removes what is left of it.
+/// Once it has gone, the server removes what is left of it.
 fn acts_on(context: Context<'_>, name: &str, key: Borrowed<'_>) -> bool {
     let flags = context.flags();
     if flags & ffi::CTX_PRIMARY == 0 || flags & ffi::CTX_LOADING != 0 {

@@ -1,6 +1,6 @@
-//! What happens during a command, until it is queued after it.
+//! Events of a command, until they are queued after it.
 
-/// What was noted, and whether the server has promised a job that queues it.
+/// Noted events, and the mark that the server has promised a job that queues them.
 pub(crate) struct Noted<T> {
     seen: Vec<T>,
     has_job: bool,
