@@ -104,7 +104,16 @@ fn statistics_over_a_cluster_are_those_that_a_client_counts() {
     for kind in EngineKind::ends_here() {
         let nodes = cluster_of_primaries(kind, PRIMARIES, &LONG);
         let name = "aggregate_stats";
-        let load = [b"WASM.LOAD", name.as_bytes(), &source, b"CLUSTER"];
+        // A node with a third of a million keys needs more than the default.
+        let limits = br#"{"max_memory":67108864}"#;
+        let load = [
+            b"WASM.LOAD",
+            name.as_bytes(),
+            &source,
+            b"LIMITS",
+            limits,
+            b"CLUSTER",
+        ];
         let reply = nodes[0].client().call(&load);
         assert!(reply.error().is_none(), "{reply:?}");
         for node in &nodes {
