@@ -301,7 +301,8 @@ fn settings_change_while_the_server_runs() {
         let reply = set(&mut client, &format!("maxmemory {value}"));
         let error = reply.error().unwrap_or_else(|| panic!("{value} is taken"));
         assert!(
-            error.contains("'maxmemory'") && error.contains(value),
+            error.contains("'maxmemory' must be a number of bytes such as 100mb")
+                && error.contains(value),
             "{error}"
         );
     }

@@ -185,7 +185,7 @@ fn change(name: &str, value: &str) -> Result<Option<(&'static KeyInfo, String)>,
     if let Some(row) = REDIS_NAMES.iter().find(|row| row.name == name) {
         let Some(translated) = row.translate(value) else {
             return Err(match (row.key, row.reason) {
-                (Some(_), _) => format!("{value:?} is not a value of '{name}'"),
+                (Some(_), _) => format!("'{name}' must be {}, not {value:?}", row.kind),
                 (None, Some(reason)) => format!("'{name}' cannot be {value:?}: {reason}"),
                 (None, None) => format!("'{name}' cannot be {value:?} here, and cannot change"),
             });

@@ -13,6 +13,8 @@ pub(crate) struct RedisName {
     pub(crate) reason: Option<&'static str>,
     /// Returns the value in the form of Redis.
     pub(crate) read: fn(&Config) -> String,
+    /// Completes the sentence "it must be …" for a value that is not right.
+    pub(crate) kind: &'static str,
     /// Turns a value in the form of Redis into one of the key's; `None` if it is not right.
     write: fn(&str) -> Option<String>,
 }
@@ -31,6 +33,7 @@ const fn fixed(name: &'static str, read: fn(&Config) -> String) -> RedisName {
         key: None,
         reason: None,
         read,
+        kind: "",
         write: |_| None,
     }
 }
@@ -42,6 +45,7 @@ pub(crate) static REDIS_NAMES: [RedisName; 27] = [
         key: Some("server.notify_keyspace_events"),
         reason: None,
         read: |config| config.server.notify_keyspace_events.to_string(),
+        kind: "",
         write: same,
     },
     RedisName {
@@ -49,6 +53,7 @@ pub(crate) static REDIS_NAMES: [RedisName; 27] = [
         key: Some("server.max_connections"),
         reason: None,
         read: |config| config.server.max_connections.to_string(),
+        kind: "",
         write: same,
     },
     RedisName {
@@ -56,6 +61,7 @@ pub(crate) static REDIS_NAMES: [RedisName; 27] = [
         key: Some("server.idle_timeout"),
         reason: None,
         read: |config| config.server.idle_timeout.0.as_secs().to_string(),
+        kind: "a number of seconds, or 0 for no limit",
         write: |value| {
             value
                 .parse::<u32>()
@@ -68,6 +74,7 @@ pub(crate) static REDIS_NAMES: [RedisName; 27] = [
         key: Some("server.max_memory"),
         reason: None,
         read: |config| config.server.max_memory.0.to_string(),
+        kind: "a number of bytes such as 100mb or 1gb, or 0 for no limit",
         write: |value| bytes(value).map(|bytes| bytes.to_string()),
     },
     RedisName {
@@ -75,6 +82,7 @@ pub(crate) static REDIS_NAMES: [RedisName; 27] = [
         key: Some("server.log"),
         reason: None,
         read: |config| level_of(&config.server.log).to_owned(),
+        kind: "debug, verbose, notice, warning or nothing",
         write: |value| {
             let known = LEVELS.iter().find(|(name, _)| *name == value);
             known.map(|(_, level)| (*level).to_owned())
@@ -88,6 +96,7 @@ pub(crate) static REDIS_NAMES: [RedisName; 27] = [
             Duration::ZERO => "-1".to_owned(),
             time => time.as_micros().to_string(),
         },
+        kind: "a number of microseconds, 0 for every call, or -1 for none",
         write: |value| match value.parse::<i64>().ok()? {
             ..0 => Some("0s".to_owned()),
             // Everything, which takes at least a microsecond.
@@ -100,6 +109,7 @@ pub(crate) static REDIS_NAMES: [RedisName; 27] = [
         key: Some("wasm.slow_calls_kept"),
         reason: None,
         read: |config| config.wasm.slow_calls_kept.to_string(),
+        kind: "",
         write: same,
     },
     RedisName {
@@ -107,6 +117,7 @@ pub(crate) static REDIS_NAMES: [RedisName; 27] = [
         key: Some("wasm.slow_call"),
         reason: None,
         read: |config| config.wasm.slow_call.0.as_millis().to_string(),
+        kind: "a number of milliseconds, or 0 for none",
         write: |value| {
             value
                 .parse::<u32>()
@@ -123,6 +134,7 @@ pub(crate) static REDIS_NAMES: [RedisName; 27] = [
             crate::config::Durability::EverySecond => "everysec".to_owned(),
             crate::config::Durability::No => "no".to_owned(),
         },
+        kind: "",
         write: same,
     },
     RedisName {
@@ -238,6 +250,7 @@ mod tests {
             let key = key(path).expect("a key");
             assert!(can_change(key), "{path}");
             let value = row.translate(&(row.read)(&config)).expect(row.name);
+            assert_eq!(row.kind.is_empty(), row.translate("?").is_some(), "{}", row.name);
             let again = config.with(&[(key, value)]).expect(row.name);
             assert_eq!((row.read)(&again), (row.read)(&config), "{}", row.name);
         }

@@ -51,6 +51,7 @@ fn setting(name: &str) -> Option<u64> {
 /// Returns true for a request that is not made, because it does something else in Valkey: there, a key that
 /// is called `fields` begins the fields, and `LSET` takes the lower 32 bits of an index.
 /// `SPOP` of some members takes random ones, and a negative offset of `LIMIT` depends on the set's size.
+/// A polygon whose middle is beyond the map is looked for in a cell that was never computed.
 fn is_left_out(argv: &[Vec<u8>]) -> bool {
     let name = argv[0].to_ascii_lowercase();
     let number = |at: usize| -> Option<i64> { str::from_utf8(argv.get(at)?).ok()?.parse().ok() };
@@ -64,6 +65,12 @@ fn is_left_out(argv: &[Vec<u8>]) -> bool {
             return offset.is_some_and(i64::is_negative);
         }
         b"spop" => return number(2).is_some_and(|count| (1..1_000).contains(&count)),
+        b"geosearch" => {
+            let polygon = argv
+                .iter()
+                .position(|word| word.eq_ignore_ascii_case(b"bypolygon"));
+            return polygon.is_some_and(|at| is_beyond_the_map(&argv[at + 1..]));
+        }
         _ => {}
     }
     let has_fields = name.starts_with(b"h")
@@ -72,6 +79,28 @@ fn is_left_out(argv: &[Vec<u8>]) -> bool {
         && argv
             .get(1)
             .is_some_and(|key| key.eq_ignore_ascii_case(b"fields"))
+}
+
+/// Returns true if the middle of a polygon, given as the number of its corners and their longitudes and latitudes,
+/// is farther north or south than a place can be.
+fn is_beyond_the_map(polygon: &[Vec<u8>]) -> bool {
+    let degrees: Vec<f64> = polygon
+        .iter()
+        .map_while(|word| str::from_utf8(word).ok()?.parse().ok())
+        .collect();
+    let Some((corners, degrees)) = degrees.split_first() else {
+        return false;
+    };
+    let (places, _) = degrees.as_chunks::<2>();
+    let mut sums = [0.0; 3];
+    for [longitude, latitude] in places.iter().take(*corners as usize) {
+        let (longitude, latitude) = (longitude.to_radians(), latitude.to_radians());
+        sums[0] += latitude.cos() * longitude.cos();
+        sums[1] += latitude.cos() * longitude.sin();
+        sums[2] += latitude.sin();
+    }
+    let [x, y, z] = sums;
+    z.atan2(x.hypot(y)).to_degrees().abs() > 85.05
 }
 
 /// Puts some of the commands between `MULTI` and `EXEC`, or what is refused there beside them.
