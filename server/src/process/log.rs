@@ -4,11 +4,14 @@ use std::sync::OnceLock;
 use std::{fmt, io};
 
 use ferrite_protocol::one_line::OneLine;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::Layer;
 use tracing_subscriber::field::RecordFields;
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::{ParseError, Targets};
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::{DefaultFields, Writer};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Registry, reload};
 
 use crate::config::{LogFormat, Server};
 
@@ -35,27 +38,18 @@ pub enum LogError {
 ///
 /// If the filter is invalid, or the process has a log already.
 pub fn start(server: &Server) -> Result<(), LogError> {
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter(&server.log)?)
+    let (filter, handle) = reload::Layer::new(filter(&server.log)?);
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(false);
-    let (started, set) = match server.log_format {
-        LogFormat::Text => {
-            let subscriber = subscriber.fmt_fields(OneLineFields).with_filter_reloading();
-            let handle = subscriber.reload_handle();
-            let set: SetFilter = Box::new(move |filter| handle.reload(filter).is_ok());
-            (subscriber.try_init(), set)
-        }
-        LogFormat::Json => {
-            let subscriber = subscriber.json().with_filter_reloading();
-            let handle = subscriber.reload_handle();
-            let set: SetFilter = Box::new(move |filter| handle.reload(filter).is_ok());
-            (subscriber.try_init(), set)
-        }
+    let lines = match server.log_format {
+        LogFormat::Text => lines.fmt_fields(OneLineFields).boxed(),
+        LogFormat::Json => lines.json().boxed(),
     };
+    let started = Registry::default().with(filter).with(lines).try_init();
     started.map_err(|_| LogError::Taken)?;
     // Only the first start gets here.
-    let _ = SET_FILTER.set(set);
+    let _ = FILTER.set(handle);
     Ok(())
 }
 
@@ -71,11 +65,8 @@ impl<'w> FormatFields<'w> for OneLineFields {
     }
 }
 
-/// Replaces the filter of the log; returns true if that worked.
-type SetFilter = Box<dyn Fn(EnvFilter) -> bool + Send + Sync>;
-
-/// Replaces the filter of the log, once it is started.
-static SET_FILTER: OnceLock<SetFilter> = OnceLock::new();
+/// The filter of the log, once it is started.
+static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 
 /// Changes the filter of the log. Does nothing if [`start`] did not set up the log.
 ///
@@ -84,8 +75,9 @@ static SET_FILTER: OnceLock<SetFilter> = OnceLock::new();
 /// If the filter is invalid.
 pub fn set_filter(log: &str) -> Result<(), LogError> {
     let filter = filter(log)?;
-    if let Some(set) = SET_FILTER.get() {
-        set(filter);
+    if let Some(handle) = FILTER.get() {
+        // It fails only if the log is gone, which lives as long as the process.
+        let _ = handle.reload(filter);
     }
     Ok(())
 }
@@ -99,31 +91,18 @@ pub fn check_filter(log: &str) -> Result<(), LogError> {
     filter(log).map(drop)
 }
 
-fn filter(log: &str) -> Result<EnvFilter, LogError> {
-    EnvFilter::try_new(directives(log)).map_err(|source| LogError::Filter {
+fn filter(log: &str) -> Result<Targets, LogError> {
+    directives(log).parse().map_err(|source| LogError::Filter {
         filter: log.to_owned(),
         source,
     })
 }
 
-/// The project's crates, and the targets `ferrite::audit` and `ferrite::changes`.
-const OWN: [&str; 5] = [
-    "ferrite",
-    "ferrite_cache",
-    "ferrite_runtime",
-    "ferrite_server",
-    "ferrite_store",
-];
-
-/// Returns the filter for `log`. A single level applies to the project's crates; libraries then log
-/// only warnings and errors.
+/// Returns the filter for `log`. A single level applies to the project's crates, whose names begin with `ferrite`, as
+/// the targets `ferrite::audit` and `ferrite::changes` do; libraries then log only warnings and errors.
 fn directives(log: &str) -> String {
     match log.trim() {
-        level @ ("info" | "debug" | "trace") => {
-            OWN.iter().fold("warn".to_owned(), |text, target| {
-                format!("{text},{target}={level}")
-            })
-        }
+        level @ ("info" | "debug" | "trace") => format!("warn,ferrite={level}"),
         other => other.to_owned(),
     }
 }
@@ -171,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_level_is_for_ourselves() {
-        assert!(directives("debug").starts_with("warn,ferrite=debug,"));
+        assert_eq!(directives("debug"), "warn,ferrite=debug");
         assert_eq!(directives("error"), "error");
         assert_eq!(directives("info,fjall=trace"), "info,fjall=trace");
     }

@@ -1,4 +1,4 @@
-//! The benchmarks in `benches/`: runs criterion and reads its figures.
+//! The benchmarks in `benches/`, Extism's among them: runs criterion and reads its figures.
 
 use std::path::{Path, PathBuf};
 
@@ -28,8 +28,10 @@ pub(super) struct Row {
 /// # Errors
 /// If the benchmarks do not build or run.
 pub(super) fn measure(workspace: &Workspace) -> Result<InProcess> {
+    let mut folders = run_criterion(workspace, &[])?;
+    folders.extend(run_extism(workspace)?);
     let mut rows = Vec::new();
-    for folder in run_criterion(workspace, &[])? {
+    for folder in folders {
         rows.push(read(&folder)?);
     }
     rows.sort_by(|a, b| a.name.cmp(&b.name));
@@ -79,6 +81,26 @@ fn run_criterion(workspace: &Workspace, arguments: &[&str]) -> Result<Vec<PathBu
         bail!("the benchmarks left no figures in {}", results.display());
     }
     Ok(folders)
+}
+
+/// Runs the calls in Extism, which are built apart; returns the folders of their results.
+fn run_extism(workspace: &Workspace) -> Result<Vec<PathBuf>> {
+    let target = workspace.target.join("extism");
+    let results = target.join("criterion");
+    if results.exists() {
+        std::fs::remove_dir_all(&results)
+            .with_context(|| format!("cannot empty {}", results.display()))?;
+    }
+    let mut command = workspace.cargo([
+        "run",
+        "--release",
+        "--manifest-path",
+        "benches/extism/Cargo.toml",
+        "--target-dir",
+    ]);
+    command.arg(&target).args(["--", "--bench", "--quiet"]);
+    run::run(command.env("CRITERION_HOME", &results))?;
+    finished(&results)
 }
 
 /// Returns the folders `new` that criterion left below `folder`, at any depth.

@@ -250,7 +250,12 @@ mod tests {
             let key = key(path).expect("a key");
             assert!(can_change(key), "{path}");
             let value = row.translate(&(row.read)(&config)).expect(row.name);
-            assert_eq!(row.kind.is_empty(), row.translate("?").is_some(), "{}", row.name);
+            assert_eq!(
+                row.kind.is_empty(),
+                row.translate("?").is_some(),
+                "{}",
+                row.name
+            );
             let again = config.with(&[(key, value)]).expect(row.name);
             assert_eq!((row.read)(&again), (row.read)(&config), "{}", row.name);
         }

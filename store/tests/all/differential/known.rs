@@ -21,6 +21,7 @@ pub(super) fn equal(argv: &[Vec<u8>], ours: &Reply, theirs: &Reply, elapsed: Dur
     if name.ends_with(b"scan") && odd_cursor(if name == b"scan" { 1 } else { 2 }) {
         return ours.is_error();
     }
+    let from_start = argument(if name == b"scan" { 1 } else { 2 }) == b"0";
     // Valkey takes a negative offset of LIMIT for a place from the end, but in large sorted sets only.
     let limit = argv
         .iter()
@@ -74,14 +75,19 @@ pub(super) fn equal(argv: &[Vec<u8>], ours: &Reply, theirs: &Reply, elapsed: Dur
             any_order && ours.sorted(width.max(1)) == theirs.sorted(width.max(1))
         }
         b"zscan" if argv.iter().any(|argument| argument == b"NOSCORES") => {
-            same_scan(ours, theirs, 1)
+            same_scan(ours, theirs, 1, from_start)
         }
         // Valkey writes the scores of large sorted sets with 17 digits here, and here only.
-        b"zscan" => same_scan(&with_read_scores(ours), &with_read_scores(theirs), 2),
+        b"zscan" => same_scan(
+            &with_read_scores(ours),
+            &with_read_scores(theirs),
+            2,
+            from_start,
+        ),
         b"hscan" | b"sscan" | b"scan" => {
             let no_values = argv.iter().any(|argument| argument == b"NOVALUES");
             let width = if name != b"hscan" || no_values { 1 } else { 2 };
-            same_scan(ours, theirs, width)
+            same_scan(ours, theirs, width, from_start)
         }
         // Random replies differ each time.
         b"srandmember" | b"hrandfield" | b"zrandmember" => {
@@ -125,8 +131,8 @@ pub(super) fn equal(argv: &[Vec<u8>], ours: &Reply, theirs: &Reply, elapsed: Dur
 
 /// Compares replies of `SCAN` and its like, whose elements are groups of `width`. A reply whose cursor is
 /// not 0 has a part of them, which is each server's own choice: where the other one has all, they are
-/// among those.
-fn same_scan(ours: &Reply, theirs: &Reply, width: usize) -> bool {
+/// among those. One that began in the middle has a part as well: what comes after a cursor is each server's own.
+fn same_scan(ours: &Reply, theirs: &Reply, width: usize, from_start: bool) -> bool {
     let ([our_cursor, ours], [their_cursor, theirs]) = (ours.elements(), theirs.elements()) else {
         return false;
     };
@@ -136,7 +142,8 @@ fn same_scan(ours: &Reply, theirs: &Reply, width: usize) -> bool {
         groups.all(|group| all.elements().chunks(width).any(|other| other == group))
     };
     match (has_all(our_cursor), has_all(their_cursor)) {
-        (true, true) => ours.sorted(width) == theirs.sorted(width),
+        (true, true) if from_start => ours.sorted(width) == theirs.sorted(width),
+        (true, true) => among(ours, theirs) || among(theirs, ours),
         (true, false) => among(theirs, ours),
         (false, true) => among(ours, theirs),
         (false, false) => true,

@@ -332,7 +332,8 @@ fn parts(page: &mut String, in_process: &InProcess) -> std::fmt::Result {
     writeln!(page, "## In-process\n")?;
     writeln!(
         page,
-        "By criterion: `cargo bench -p ferrite-benches`. The interval is criterion's, with 95 % confidence.\n"
+        "By criterion: `cargo bench -p ferrite-benches`. The interval is criterion's, with 95 % confidence.\n\
+         The rows of Extism are its calls in `benches/extism`; `step/` is wasmtime alone, with its pool of instances.\n"
     )?;
     writeln!(page, "| benchmark | median | interval |\n|---|---|---|")?;
     for row in &in_process.rows {
