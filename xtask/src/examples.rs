@@ -5,13 +5,16 @@
 //! package of npm whose functions are in AssemblyScript, a module of Go, a project of Python, or a file in
 //! JavaScript.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
 
 use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
 
 use crate::run;
 use crate::tools::guest_rustc::GUEST_TARGET;
-use crate::tools::languages::{Compilers, Language};
+use crate::tools::languages::{self, Compilers, Language};
 use crate::workspace::{Package, Workspace};
 
 /// The folder that the examples' sources are in.
@@ -23,6 +26,26 @@ pub(crate) struct Options {
     /// Build only these
     #[arg(value_name = "NAME")]
     names: Vec<String>,
+    /// Write the list of what was built to this file, and leave out what does not build
+    #[arg(long, value_name = "FILE")]
+    list: Option<PathBuf>,
+}
+
+/// Prints what the compilers of the examples come from, and what will be left out; gets nothing yet.
+///
+/// # Errors
+/// If the folder of the examples cannot be read.
+pub(crate) fn announce(workspace: &Workspace) -> Result<()> {
+    let examples = find(workspace)?;
+    languages::announce(workspace, &languages_of(&examples));
+    Ok(())
+}
+
+fn languages_of(examples: &[Example]) -> Vec<Language> {
+    let mut languages: Vec<_> = examples.iter().map(Example::language).collect();
+    languages.sort_unstable();
+    languages.dedup();
+    languages
 }
 
 /// The folder of the built functions.
@@ -62,10 +85,77 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     {
         bail!("{} cannot be built without its compiler", example.name);
     }
-    for function in chosen.build(workspace)? {
+    let functions = match &options.list {
+        Some(file) => {
+            let functions = chosen.build_each(workspace);
+            let list = serde_json::to_vec(&functions)?;
+            std::fs::write(file, list)
+                .with_context(|| format!("cannot write {}", file.display()))?;
+            functions
+        }
+        None => chosen.build(workspace)?,
+    };
+    for function in functions {
         println!("{}", workspace.shown(&function.source).display());
     }
     Ok(())
+}
+
+/// A build of all examples in a process of its own, beside the build of the programs.
+pub(crate) struct Background {
+    child: Child,
+    /// What the process prints.
+    log: PathBuf,
+    /// The list that it writes.
+    list: PathBuf,
+}
+
+impl Background {
+    /// Starts the build.
+    ///
+    /// # Errors
+    /// If the process cannot be started, or nothing below `target/` can be written.
+    pub(crate) fn start(workspace: &Workspace) -> Result<Self> {
+        let folder = folder(workspace);
+        std::fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot make {}", folder.display()))?;
+        let [log, list] = ["built.log", "built.json"].map(|file| folder.join(file));
+        let out = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+        let mut command = workspace.command(std::env::current_exe()?);
+        command.args(["examples", "--list"]).arg(&list);
+        let child = command
+            .stdin(Stdio::null())
+            .stderr(out.try_clone()?)
+            .stdout(out)
+            .spawn()
+            .context("cannot start the build of the examples")?;
+        Ok(Self { child, log, list })
+    }
+
+    /// Waits for its end, prints what it printed, and returns the functions.
+    ///
+    /// # Errors
+    /// If the build failed as a whole.
+    pub(crate) fn finish(mut self) -> Result<Vec<Function>> {
+        let status = self.child.wait()?;
+        let read = |file: &Path| {
+            std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+        };
+        print!("{}", read(&self.log)?);
+        if !status.success() {
+            bail!("the examples were not built: {status}");
+        }
+        let list = read(&self.list)?;
+        Ok(serde_json::from_str(&list)?)
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        // It has ended, or the programs failed to build, and then nobody needs the examples.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 /// Finds or installs what the examples need, a line for each language.
@@ -93,9 +183,7 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     fn new(workspace: &Workspace, examples: Vec<Example>) -> Self {
-        let mut languages: Vec<_> = examples.iter().map(Example::language).collect();
-        languages.sort_unstable();
-        languages.dedup();
+        let languages = languages_of(&examples);
         let packages: Vec<_> = examples.iter().filter_map(Example::npm_package).collect();
         let compilers = Compilers::prepare(workspace, &languages, &packages);
         Self {
@@ -108,6 +196,21 @@ impl Prepared {
         self.examples
             .iter()
             .filter(|example| !self.compilers.have(example.language()))
+    }
+
+    /// Builds the examples that have a compiler; prints a line for one that does not build.
+    fn build_each(&self, workspace: &Workspace) -> Vec<Function> {
+        let mut functions = Vec::new();
+        for example in &self.examples {
+            if !self.compilers.have(example.language()) {
+                continue;
+            }
+            match example.build(workspace, &self.compilers) {
+                Ok(function) => functions.push(function),
+                Err(error) => println!("left out: {} does not build: {error:#}", example.name),
+            }
+        }
+        functions
     }
 
     /// Builds the examples that have a compiler.
@@ -124,12 +227,26 @@ impl Prepared {
 }
 
 /// A built example.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Function {
     pub(crate) name: String,
     /// The file that `ferrite-wasmc` compiles: a module, or a program in JavaScript.
     pub(crate) source: PathBuf,
     /// The file of its permissions, if it needs more than reading.
     pub(crate) permissions: Option<PathBuf>,
+}
+
+impl Function {
+    /// Returns true if it asks for directories or the network, which a server has to be told to offer.
+    pub(crate) fn needs_operator(&self) -> bool {
+        let permissions = self.permissions.as_ref();
+        let text = permissions.and_then(|file| std::fs::read_to_string(file).ok());
+        text.is_some_and(|text| {
+            ["allow_filesystem", "allow_network"]
+                .iter()
+                .any(|field| text.contains(field))
+        })
+    }
 }
 
 /// A function to build.

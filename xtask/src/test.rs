@@ -59,7 +59,7 @@ enum Step {
     Examples,
     /// The tests of the SDKs that are not in Rust, with the runners of their languages
     Sdks,
-    /// Check workflows, container files and scripts, and build the packages
+    /// Check workflows, container files and scripts, build the packages, and try chart, formula and containers
     Packages,
     /// The examples in the documentation
     Doctests,
@@ -144,7 +144,8 @@ fn one(workspace: &Workspace, options: &Options, step: Step) -> Result<()> {
         Step::Packages => {
             package::lint(workspace)?;
             package::dry_run(workspace)?;
-            package::build(workspace, BuildProfile::Dev).map(drop)
+            package::build(workspace, BuildProfile::Dev)?;
+            package::try_out(workspace)
         }
         Step::Doctests => {
             run::run(&mut workspace.cargo(["test", "--workspace", "--doc", "--quiet"]))

@@ -18,6 +18,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use ferrite_runtime::registry::record::FunctionName;
 
 use crate::language::Language;
+use crate::terminal::console::Console;
 
 /// The folder of a project that receives the built modules.
 const BUILT: &str = "build";
@@ -69,21 +70,27 @@ impl Project {
         })
     }
 
-    /// Runs the language's toolchain and returns the modules that it built. The output of the tools
-    /// goes to standard error.
+    /// Runs the language's toolchain and returns the modules that it built. Says first what it builds,
+    /// because some compilers print nothing for half a minute. The output of the tools goes to standard
+    /// error.
     ///
     /// # Errors
     ///
     /// Fails if the toolchain is missing (the error says how to get it) or if a tool fails.
-    pub(crate) fn build(&self) -> Result<Vec<PathBuf>> {
-        match self.language {
+    pub(crate) fn build(&self, console: &Console) -> Result<Vec<PathBuf>> {
+        let name = self.display_name();
+        if !console.is_json() {
+            console.warn(&format!("building {name} ({})", self.language.name()))?;
+        }
+        let built = match self.language {
             Language::Rust => rust::build(&self.folder),
             Language::TypeScript | Language::JavaScript => javascript::build(&self.folder),
             Language::AssemblyScript => assemblyscript::build(&self.folder),
             Language::Go => go::build(&self.folder),
             Language::C => c::build(&self.folder),
             Language::Python => python::build(&self.folder),
-        }
+        };
+        built.with_context(|| format!("cannot build {name}"))
     }
 
     /// Builds the project's module, of which there has to be one.
@@ -91,10 +98,8 @@ impl Project {
     /// # Errors
     ///
     /// Fails as [`build`](Self::build) does, or if there are several modules.
-    pub(crate) fn build_one(&self) -> Result<PathBuf> {
-        let modules = self
-            .build()
-            .with_context(|| format!("cannot build {}", self.display_name()))?;
+    pub(crate) fn build_one(&self, console: &Console) -> Result<PathBuf> {
+        let modules = self.build(console)?;
         match modules.as_slice() {
             [module] => Ok(module.clone()),
             modules => bail!(
@@ -106,7 +111,7 @@ impl Project {
     }
 
     /// The folder's path for messages; its name instead of `.`.
-    pub(crate) fn display_name(&self) -> String {
+    fn display_name(&self) -> String {
         let path = self.folder.display().to_string();
         match path.as_str() {
             "." => folder_name(&self.folder).unwrap_or(path),

@@ -4,7 +4,7 @@
 """
 
 import gc
-import re
+import os
 import traceback
 
 import wit_world
@@ -13,7 +13,7 @@ from wit_world.imports import data, host, network, types
 
 from ferrite import _host
 from ferrite._entries import entries
-from ferrite._errors import Error
+from ferrite._errors import Error, summary
 from ferrite._replies import flatten
 
 _FAILURES = {
@@ -134,25 +134,11 @@ class WitWorld(wit_world.WitWorld):
             raise Err(str(error)) from None
         except BaseException as error:
             # The first line is what the caller is told, and what `WASM.ERRORS` keeps.
-            host.log(host.Level.ERROR, f"{_summary(error)}\n{traceback.format_exc().rstrip()}")
-            raise
+            host.log(host.Level.ERROR, f"{summary(error)}\n{traceback.format_exc().rstrip()}")
+            # Not `raise`: componentize-py would print all of it again, and that it has panicked.
+            os.abort()
         finally:
             _host.enter(before)
-
-
-def _summary(error: BaseException) -> str:
-    """The exception and where it was raised, innermost first, on one line."""
-    frames = traceback.extract_tb(error.__traceback__)
-    # Files are in numbered folders here, and the SDK's own are of no interest.
-    shown = [
-        f"{re.sub(r'^/[0-9]+/', '', frame.filename)}:{frame.lineno} in {frame.name}"
-        for frame in reversed(frames)
-        if "/ferrite/" not in frame.filename
-    ]
-    text = "".join(traceback.format_exception_only(error)).strip().replace("\n", " ")
-    if isinstance(error, ImportError):
-        text += ", and nothing can be imported while a call runs: import it at the top of a module"
-    return f"{text} ({' < '.join(shown)})" if shown else text
 
 
 def warm_up() -> None:
@@ -165,7 +151,7 @@ def warm_up() -> None:
         raise ValueError
     except ValueError as error:
         traceback.format_exc()
-        _summary(error)
+        summary(error)
     gc.collect()
     gc.freeze()
     gc.disable()

@@ -1,9 +1,13 @@
 """Error replies, and how values are shown in them."""
 
 import re
+import traceback
 
 _CODE = re.compile(r"[A-Z][A-Z0-9_]+ ")
 _EXCERPT_BYTES_MAX = 64
+_FRAMES_MAX = 8
+# The folder of the SDK's files, as frames name it.
+_SDK = (lambda: None).__code__.co_filename.rpartition("/")[0] + "/"
 
 
 class Error(Exception):
@@ -22,6 +26,27 @@ class Error(Exception):
     def code(self) -> str:
         """The first word."""
         return str(self).split(" ", 1)[0]
+
+
+def summary(error: BaseException) -> str:
+    """An exception and where it was raised, innermost first, on one line. A recursion's frames are counted."""
+    shown = []
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        # The SDK's own files are of no interest. A component has all of them in numbered folders.
+        if frame.filename.startswith(_SDK):
+            continue
+        place = f"{re.sub(r'^/[0-9]+/', '', frame.filename)}:{frame.lineno} in {frame.name}"
+        if shown and shown[-1][0] == place:
+            shown[-1][1] += 1
+        else:
+            shown.append([place, 1])
+    places = [place if count == 1 else f"{place}, {count} times" for place, count in shown[:_FRAMES_MAX]]
+    if len(shown) > _FRAMES_MAX:
+        places.append("...")
+    text = "".join(traceback.format_exception_only(error)).strip().replace("\n", " ")
+    if isinstance(error, ImportError):
+        text += ", and nothing can be imported while a call runs: import it at the top of a module"
+    return f"{text} ({' < '.join(places)})" if places else text
 
 
 def excerpt(value: bytes) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 import ferrite
+from ferrite._errors import summary
 from ferrite.testing import Store
 
 
@@ -152,3 +153,30 @@ def test_bad_functions_are_refused_where_they_stand():
         ferrite.function(rate_limit)
     with pytest.raises(ValueError, match="cannot be an entry's name"):
         ferrite.function(lambda key: key)
+
+
+def test_an_exception_is_told_on_one_line_with_the_frames_of_a_recursion_counted():
+    def deeper(count):
+        return deeper(count - 1) if count else [1, 2, 3][7]
+
+    def fails(kind):
+        raise kind("on purpose:\nx")
+
+    def told(function, *arguments):
+        try:
+            function(*arguments)
+        except Exception as error:
+            return summary(error)
+        raise AssertionError("nothing was raised")
+
+    here = deeper.__code__.co_firstlineno + 1
+    text = told(deeper, 5)
+    # The innermost frame is on the same line as the others.
+    assert f"functions.py:{here} in deeper, 6 times < " in text
+    assert text.startswith("IndexError: list index out of range (")
+    assert told(fails, ValueError).startswith("ValueError: on purpose: x (")
+    assert "import it at the top of a module" in told(fails, ImportError)
+    frames = {}
+    for number in range(20):
+        exec(f"def f{number}():\n  return f{number + 1}()" if number < 19 else "def f19(): 1 / 0", frames)
+    assert told(frames["f0"]).endswith(" in f12 < ...)")

@@ -16,10 +16,11 @@ use anyhow::{Context, Result, bail};
 use ferrite_tests::{Client, Reply};
 
 use crate::binaries::{self, BuildProfile};
-use crate::examples::{self, Function};
+use crate::examples::{self, Background, Function};
 use crate::redis_cli;
 use crate::run::{self, heading};
 use crate::server::{Server, free_port};
+use crate::tools::guest_rustc::GUEST_RUSTC_VARIABLE;
 use crate::wasmc;
 use crate::workspace::Workspace;
 
@@ -42,15 +43,18 @@ pub(crate) struct Options {
 /// # Errors
 /// If something does not build or start, or a command gets an error that the demo does not expect.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
-    heading("Look for what the examples need, and get it");
-    let examples = examples::prepare(workspace)?;
+    heading("Look for what the examples need");
+    examples::announce(workspace)?;
 
-    heading("Build the server, the compiler and the example functions");
+    heading("Build the server and the compiler, and the example functions beside them");
     if let Some(estimate) = first_build(workspace, options.profile) {
         println!("{estimate}");
     }
+    let examples = Background::start(workspace)?;
     let (server_binary, wasmc) = binaries::server_and_wasmc(workspace, options.profile)?;
-    let functions = examples.build(workspace)?;
+    heading("The example functions");
+    let mut functions = examples.finish()?;
+    functions.retain(|function| !function.needs_operator());
     let folder = empty_folder(workspace)?;
 
     heading("Compile the functions ahead of time, into the cache");
@@ -105,12 +109,29 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     println!("  redis-cli -p {port} WASM.LIST");
     println!("  redis-cli -p {port} WASM.CALL rate_limit KEYS ratelimit:me ARGS 3 60");
     println!("  redis-cli -p {port} FCALL rate_limit 1 ratelimit:me 3 60");
+    println!("\nFor a function of your own, with a server of its own or this one:\n");
+    for (variable, value) in own_environment(workspace, &wasmc) {
+        println!("  export {variable}={value}");
+    }
+    println!("  ferrite-wasmc new limits --lang rust && cd limits && ferrite-wasmc test");
+    println!("  ferrite-wasmc deploy --server redis://127.0.0.1:{port}");
     println!(
         "\nIts log is {}, the functions' sources are in examples/.",
         workspace.shown(&server.log).display()
     );
     wait_for_interrupt()?;
     server.stop()
+}
+
+/// Variables with which the programs, and the compiler for functions in Rust, are found from any folder.
+fn own_environment(workspace: &Workspace, wasmc: &Path) -> Vec<(&'static str, String)> {
+    let folder = wasmc.parent().unwrap_or(&workspace.root).display();
+    let mut variables = vec![("PATH", format!("{folder}:$PATH"))];
+    let made = workspace.target.join("guest-rust/bin/rustc");
+    if made.is_file() {
+        variables.push((GUEST_RUSTC_VARIABLE, made.display().to_string()));
+    }
+    variables
 }
 
 /// Time that the two binaries take to build when there is nothing yet, in minutes of one core.

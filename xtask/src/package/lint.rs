@@ -1,5 +1,7 @@
 //! Checks the files that only run elsewhere: workflows, container files, charts, shell scripts.
 
+use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -50,19 +52,24 @@ pub(crate) fn lint(workspace: &Workspace) -> Result<()> {
     let mut hadolint = tool("hadolint");
     hadolint.args(["--failure-threshold", "warning"]);
     run::run(hadolint.args(container_files(workspace)?))?;
-    scripts(workspace)?;
+    // Expressions, runners, contexts; and by shellcheck the scripts within.
+    let mut actionlint = tool("actionlint");
+    actionlint.arg("-no-color").arg("-shellcheck");
+    actionlint.arg(python.interpreter.with_file_name("shellcheck"));
+    run::run(actionlint.args([".github/workflows/release.yml", "examples/ci/release.yml"]))?;
+    run::run(tool("shellcheck").args(scripts(workspace)?))?;
     book(workspace)
 }
 
 /// Builds the documentation as a book, into `target/book`.
 ///
 /// # Errors
-/// If a page is missing, or stands in no chapter.
+/// If a page is missing or stands in no chapter, or a link in the book leads nowhere.
 fn book(workspace: &Workspace) -> Result<()> {
     let docs = workspace.root.join("docs");
-    let summary = std::fs::read_to_string(docs.join("SUMMARY.md"))?;
+    let summary = fs::read_to_string(docs.join("SUMMARY.md"))?;
     for folder in ["", "guide"] {
-        for entry in std::fs::read_dir(docs.join(folder))? {
+        for entry in fs::read_dir(docs.join(folder))? {
             let path = entry?.path();
             let page = path.strip_prefix(&docs)?.display().to_string();
             let is_page = path.extension().is_some_and(|extension| extension == "md");
@@ -72,7 +79,12 @@ fn book(workspace: &Workspace) -> Result<()> {
         }
     }
     match mdbook::ensure(workspace) {
-        Ok(mdbook) => run::run(workspace.command(mdbook).args(["build", "docs"])),
+        Ok(mdbook) => {
+            run::run(workspace.command(mdbook).args(["build", "docs"]))?;
+            let mut check = workspace.command("python3");
+            check.args(["xtask/book-links.py", "check", "target/book"]);
+            run::run(&mut check)
+        }
         Err(error) => {
             println!("note: docs/ is not built as a book: {error:#} (cargo install mdbook)");
             Ok(())
@@ -84,7 +96,7 @@ fn container_files(workspace: &Workspace) -> Result<Vec<PathBuf>> {
     let folder = workspace.root.join("packaging/container");
     let mut files = Vec::new();
     for entry in
-        std::fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))?
+        fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))?
     {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -98,17 +110,60 @@ fn container_files(workspace: &Workspace) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Lets each script's shell read it without running it.
-fn scripts(workspace: &Workspace) -> Result<()> {
-    for (shell, script) in [
-        ("sh", "packaging/tarball/install.sh"),
-        ("sh", "packaging/debian/server.postinst"),
-        ("sh", "packaging/debian/server.prerm"),
-        ("sh", "packaging/debian/server.postrm"),
-        ("bash", "packaging/container/healthy"),
-    ] {
-        let mut check = workspace.command(shell);
-        run::run(check.arg("-n").arg(workspace.root.join(Path::new(script))))?;
+/// The shell scripts of the repository: files whose first line names a shell.
+fn scripts(workspace: &Workspace) -> Result<Vec<PathBuf>> {
+    let mut scripts = Vec::new();
+    for entry in ignore::WalkBuilder::new(&workspace.root)
+        .hidden(false)
+        .build()
+    {
+        let path = entry?.into_path();
+        if path.is_file() && first_line(&path)?.is_some_and(|line| names_shell(&line)) {
+            scripts.push(path);
+        }
     }
-    Ok(())
+    scripts.sort();
+    Ok(scripts)
+}
+
+/// The first line of a text file, without what is beyond its first bytes.
+fn first_line(path: &Path) -> Result<Option<String>> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)
+        .and_then(|file| file.take(64).read_to_end(&mut bytes))
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    let line = bytes
+        .split(|&byte| byte == b'\n')
+        .next()
+        .unwrap_or_default();
+    Ok(String::from_utf8(line.to_vec()).ok())
+}
+
+/// Returns true for `#!/bin/sh`, `#!/usr/bin/env bash` and the like.
+fn names_shell(line: &str) -> bool {
+    let program = line.strip_prefix("#!").map(|rest| {
+        let mut words = rest.split_whitespace();
+        let first = words.next().unwrap_or_default();
+        let first = first.rsplit('/').next().unwrap_or_default();
+        if first == "env" {
+            words.next().unwrap_or_default()
+        } else {
+            first
+        }
+    });
+    matches!(program, Some("sh" | "bash"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::names_shell;
+
+    #[test]
+    fn scripts_are_told_by_their_first_line() {
+        assert!(names_shell("#!/bin/sh"));
+        assert!(names_shell("#!/usr/bin/env bash"));
+        assert!(names_shell("#! /bin/bash -e"));
+        assert!(!names_shell("#!/usr/bin/env python3"));
+        assert!(!names_shell("# a remark about sh"));
+    }
 }

@@ -3,6 +3,7 @@
 mod lint;
 mod registries;
 mod stage;
+mod trial;
 
 use std::path::{Path, PathBuf};
 
@@ -15,6 +16,7 @@ use crate::workspace::Workspace;
 
 pub(crate) use lint::lint;
 pub(crate) use registries::dry_run;
+pub(crate) use trial::try_out;
 
 /// The options of `package`.
 #[derive(clap::Args)]

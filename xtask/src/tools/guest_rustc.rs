@@ -50,6 +50,35 @@ pub(crate) fn find(workspace: &Workspace) -> Result<PathBuf> {
     Ok(PathBuf::from(made.trim()))
 }
 
+/// Where [`find`] will take the compiler from.
+///
+/// # Errors
+/// If it cannot succeed; the error explains what to do.
+pub(crate) fn outlook(workspace: &Workspace) -> Result<String> {
+    let named = std::env::var_os(GUEST_RUSTC_VARIABLE).filter(|value| !value.is_empty());
+    if let Some(rustc) = named {
+        return Ok(PathBuf::from(rustc).display().to_string());
+    }
+    let rustc = std::env::var_os("RUSTC").map_or_else(|| "rustc".into(), PathBuf::from);
+    if has_target(workspace, &rustc, GUEST_TARGET)? {
+        return Ok(format!("{}, which has {GUEST_TARGET}", rustc.display()));
+    }
+    let ways = [
+        ("rustup", "by rustup"),
+        ("apt-get", "from Debian's packages, into target/guest-rust"),
+    ];
+    let ways: Vec<_> = ways
+        .into_iter()
+        .filter_map(|(program, way)| on_path(program).map(|_| way))
+        .collect();
+    if ways.is_empty() {
+        bail!(
+            "no standard library for {GUEST_TARGET}; install it, as by `rustup target add {GUEST_TARGET}`"
+        );
+    }
+    Ok(ways.join(", else "))
+}
+
 /// The compiler in use, if it has this target or `rustup` can give it.
 ///
 /// # Errors

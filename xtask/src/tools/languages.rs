@@ -8,6 +8,8 @@ use anyhow::{Context as _, Error, Result, anyhow};
 use super::{Python, guest_rustc, npm_install, on_path};
 use crate::workspace::Workspace;
 
+const NO_NPM: &str = "no npm on the PATH (on Debian: apt-get install npm)";
+
 /// A language that an example is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Language {
@@ -109,6 +111,34 @@ impl Compilers {
     }
 }
 
+/// Prints where the compiler of each language comes from, or that it cannot be had.
+pub(crate) fn announce(workspace: &Workspace, languages: &[Language]) {
+    let python = || {
+        let mut command = workspace.command("python3");
+        if crate::run::succeeds(command.args(["-c", "import ensurepip, venv"])) {
+            Ok("from PyPI, into target/venv".to_owned())
+        } else {
+            Err(anyhow!(
+                "no Python 3 with its venv (on Debian: apt-get install python3-venv)"
+            ))
+        }
+    };
+    for &language in languages {
+        let source = match language {
+            Language::Wat | Language::JavaScript => Ok("part of this task".to_owned()),
+            Language::Rust => guest_rustc::outlook(workspace),
+            Language::C | Language::Go | Language::Python => python(),
+            Language::AssemblyScript => on_path("npm")
+                .map(|_| "packages of npm".to_owned())
+                .context(NO_NPM),
+        };
+        match source {
+            Ok(source) => println!("{:<16}{source}", language.name()),
+            Err(error) => println!("{}", left_out(language, &error)),
+        }
+    }
+}
+
 /// The line for a language whose compiler cannot be had.
 fn left_out(language: Language, error: &Error) -> String {
     format!("{:<16}left out: {error:#}", language.name())
@@ -125,7 +155,7 @@ fn runs(command: &mut std::process::Command, argument: &str) -> Result<()> {
 }
 
 fn install(workspace: &Workspace, packages: &[PathBuf]) -> Result<PathBuf> {
-    let npm = on_path("npm").context("no npm on the PATH (on Debian: apt-get install npm)")?;
+    let npm = on_path("npm").context(NO_NPM)?;
     for package in packages {
         npm_install(workspace, package)?;
     }

@@ -2,10 +2,12 @@
 
 pub(crate) mod debian;
 pub(crate) mod guest_rustc;
+pub(crate) mod helm;
 pub(crate) mod javascript;
 pub(crate) mod languages;
 pub(crate) mod trixie;
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -164,6 +166,12 @@ pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&std::env::var_os("PATH")?)
         .map(|folder| folder.join(program))
         .find(|path| path.is_file())
+}
+
+/// Lets everyone run a file.
+fn make_executable(file: &Path) -> Result<()> {
+    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o755))
+        .with_context(|| format!("cannot make {} executable", file.display()))
 }
 
 /// The features that `wasmtime compile` needs. With all features its build takes three times as

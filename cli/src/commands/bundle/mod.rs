@@ -98,7 +98,7 @@ pub(crate) struct Arguments {
 
 /// Compiles for every profile, and writes and signs the bundle.
 pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
-    let options = Options::resolve(arguments)?;
+    let options = Options::resolve(arguments, console)?;
     // A wrong password is reported before anything is compiled.
     let signer = options.sign.as_deref().map(Signer::read).transpose()?;
     let progress = Progress::new(options.profiles.len(), console.is_json());

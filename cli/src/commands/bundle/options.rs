@@ -19,7 +19,7 @@ use crate::files::cache_folder::CacheFolder;
 use crate::policy;
 use crate::project::Project;
 use crate::project::settings::{FILE, Settings};
-use crate::terminal::console::UsageError;
+use crate::terminal::console::{Console, UsageError};
 
 /// The source, the platforms, the function's policy, and the output.
 pub(super) struct Options {
@@ -84,7 +84,7 @@ impl FromStr for BundleTarget {
 }
 
 impl Options {
-    pub(super) fn resolve(arguments: Arguments) -> Result<Self> {
+    pub(super) fn resolve(arguments: Arguments, console: &Console) -> Result<Self> {
         let Arguments {
             file,
             name,
@@ -104,7 +104,7 @@ impl Options {
         } = arguments;
         let settings = Settings::of(&file)?;
         let file = if file.is_dir() {
-            Project::find(&file)?.build_one()?
+            Project::find(&file)?.build_one(console)?
         } else {
             file
         };

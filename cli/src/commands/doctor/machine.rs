@@ -44,11 +44,11 @@ fn check_cache(cache: &Cache) -> Result<String> {
     drop(cache.lock(&probe, &Profile::native())?);
     let usage = cache.usage()?;
     Ok(format!(
-        "{}: {} modules and {} artifacts in {}",
+        "{}: {} (modules: {}, artifacts: {})",
         cache.root().display(),
+        Bytes(usage.bytes()),
         usage.sources,
-        usage.artifacts,
-        Bytes(usage.bytes())
+        usage.artifacts
     ))
 }
 

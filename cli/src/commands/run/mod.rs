@@ -122,9 +122,9 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
 }
 
 /// Returns the module to run: the named file, or the one that the project builds.
-fn module(path: &Path) -> Result<PathBuf> {
+fn module(path: &Path, console: &Console) -> Result<PathBuf> {
     if path.is_dir() {
-        Project::find(path)?.build_one()
+        Project::find(path)?.build_one(console)
     } else {
         Ok(path.to_owned())
     }
@@ -132,7 +132,7 @@ fn module(path: &Path) -> Result<PathBuf> {
 
 /// Calls the function once and prints its reply as `redis-cli` would.
 fn once(options: &Options, console: &Console) -> Result<Exit> {
-    let file = module(&options.path)?;
+    let file = module(&options.path, console)?;
     let loaded = Loaded::find(
         &file,
         function_name(&file)?,

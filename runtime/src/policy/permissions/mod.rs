@@ -58,6 +58,9 @@ impl Default for Permissions {
     }
 }
 
+/// Characters of an unknown word that its error shows.
+const WORD_CHARS_SHOWN: usize = 32;
+
 impl Permissions {
     /// Names of whole sets of permissions, as the configuration uses them.
     pub const NAMES: [&'static str; 3] = ["read-only", "read-write", "none"];
@@ -114,8 +117,17 @@ impl Permissions {
     ///
     /// Fails if it is neither.
     pub fn from_option(text: &[u8]) -> Result<Self, PermissionsError> {
-        let named = str::from_utf8(text).ok().and_then(Self::named);
-        named.map_or_else(|| Self::from_json(text), Ok)
+        let word = str::from_utf8(text).unwrap_or_default();
+        if let Some(permissions) = Self::named(word) {
+            return Ok(permissions);
+        }
+        // An object in braces is all that the JSON can be.
+        if word.starts_with(|first: char| first.is_ascii_alphabetic()) {
+            return Err(PermissionsError::UnknownName(
+                word.chars().take(WORD_CHARS_SHOWN).collect(),
+            ));
+        }
+        Self::from_json(text)
     }
 
     /// Returns the permissions as JSON with every field.
@@ -132,6 +144,12 @@ pub enum PermissionsError {
     /// The JSON is wrong.
     #[error("permissions: {0}")]
     Json(JsonError),
+    /// A word stands for no permissions.
+    #[error(
+        "permissions: \"{0}\" is none of {names}, and no JSON object such as {{\"allow_write\": true}}",
+        names = Permissions::NAMES.join(", ")
+    )]
+    UnknownName(String),
     /// A pattern does not parse.
     #[error("permissions: pattern {} in {field}: {problem}", Quoted(.pattern.as_bytes()))]
     Glob {

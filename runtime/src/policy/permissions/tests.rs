@@ -262,6 +262,11 @@ fn named_permissions_are_what_they_are_called() {
         );
     }
     assert_eq!(Permissions::named("all"), None);
+    let unknown = Permissions::from_option(b"readwrite").expect_err("no name is written so");
+    assert_eq!(
+        unknown.to_string(),
+        "permissions: \"readwrite\" is none of read-only, read-write, none, and no JSON object such as {\"allow_write\": true}"
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use ferrite_cache::Profile;
 use serde::Serialize;
 
@@ -81,16 +81,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
 
 fn build(folder: &Path, options: &mut Options, console: &Console) -> Result<Exit> {
     let project = Project::find(folder)?;
-    if !console.is_json() {
-        console.warn(&format!(
-            "building {} ({})",
-            project.display_name(),
-            project.language.name()
-        ))?;
-    }
-    options.files = project
-        .build()
-        .with_context(|| format!("cannot build {}", project.display_name()))?;
+    options.files = project.build(console)?;
     let compiler = FileCompiler::new(options)?;
     let progress = Progress::new(options.files.len(), console.is_json());
     let mut files = Vec::new();

@@ -84,6 +84,9 @@ struct DeployReport {
     changes: Vec<Change>,
     /// False if it was not loaded.
     loaded: bool,
+    /// A command line that calls it, with room for keys and arguments.
+    #[serde(skip)]
+    call: String,
 }
 
 /// Builds, compares, asks, and loads.
@@ -107,7 +110,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     let address = Address::parse(&server)?;
     tls.check(address.tls)?;
     let config = config_file.as_deref().map(read_config).transpose()?;
-    let module = Project::find(&folder)?.build_one()?;
+    let module = Project::find(&folder)?.build_one(console)?;
     let name = match settings.name {
         Some(name) => name,
         None => function_name(&module)?,
@@ -160,6 +163,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
         wider: changes.iter().any(|change| change.wider),
         changes,
         loaded: false,
+        call: call_line(&address, name.as_str(), settings.entry.as_deref()),
     };
     let goes = !dry_run && (!report.wider || yes || asked(&report, console)?);
     if goes {
@@ -193,6 +197,29 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
         (true, _) | (false, false) => Exit::Done,
         (false, true) => Exit::Refused,
     })
+}
+
+/// The command line by which redis-cli calls the function on this server.
+fn call_line(address: &Address, name: &str, entry: Option<&str>) -> String {
+    let Address {
+        tls,
+        user,
+        host,
+        port,
+    } = address;
+    let mut line = "redis-cli".to_owned();
+    if host != "127.0.0.1" && host != "localhost" {
+        line.push_str(&format!(" -h {host}"));
+    }
+    line.push_str(&format!(" -p {port}"));
+    if *tls {
+        line.push_str(" --tls");
+    }
+    if let Some(user) = user {
+        line.push_str(&format!(" --user {user} --askpass"));
+    }
+    let entry = entry.map_or_else(String::new, |entry| format!(".{entry}"));
+    line + &format!(" WASM.CALL {name}{entry} KEYS … ARGS …")
 }
 
 /// Reads a configuration, and checks it. Errors do not show its values.
@@ -252,7 +279,8 @@ impl Report for DeployReport {
         match (self.loaded, self.before) {
             (true, None) => writeln!(
                 out,
-                "loaded {name} into {server}, where it is new: {source}"
+                "loaded {name} into {server}, where it is new: {source}\n{}",
+                self.call
             ),
             (true, Some(_)) => writeln!(out, "loaded {name} into {server}: {source}"),
             (false, _) if self.wider => writeln!(

@@ -73,9 +73,10 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
         cache,
         preinit,
     } = arguments;
+    let project = Project::find(&folder)?;
     let files = case_files(&folder)?;
     let settings = Settings::of(&folder)?;
-    let module = Project::find(&folder)?.build_one()?;
+    let module = project.build_one(console)?;
     let name = match settings.name {
         Some(name) => name,
         None => function_name(&module)?,

@@ -1,0 +1,97 @@
+//! Tries what runs on machines of other kinds as far as this one can: chart, formula, container files.
+//!
+//! The scripts in `tests/packages` do the work, with the programs of the packages that were just built.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use crate::run;
+use crate::tools::{Python, helm, on_path};
+use crate::workspace::Workspace;
+
+/// What the trial of the container files needs beside root.
+const CONTAINER_TOOLS: [&str; 4] = ["buildah", "podman", "mmdebstrap", "unshare"];
+
+/// Tries all of them, or prints a line that says what is missing.
+///
+/// # Errors
+/// If one does not work.
+pub(crate) fn try_out(workspace: &Workspace) -> Result<()> {
+    let stage = super::folder(workspace).join("stage");
+    chart(workspace, &stage)?;
+    formula(workspace, &stage)?;
+    containers(workspace, &stage)
+}
+
+/// Renders the chart by Helm, with several files of values.
+fn chart(workspace: &Workspace, stage: &Path) -> Result<()> {
+    let python = Python::packaging(workspace)?;
+    let helm = match helm::ensure(workspace, &python) {
+        Ok(helm) => helm,
+        Err(error) => {
+            println!("note: the chart is not tried: {error:#}");
+            return Ok(());
+        }
+    };
+    let mut check = workspace.command(&python.interpreter);
+    check.arg("tests/packages/chart.py").arg(helm);
+    run::run(
+        check
+            .arg("packaging/helm/ferrite")
+            .arg(stage.join("bin/ferrite-server")),
+    )
+}
+
+/// Lets the formula install and test a program that is built already.
+fn formula(workspace: &Workspace, stage: &Path) -> Result<()> {
+    let Some(ruby) = on_path("ruby") else {
+        println!(
+            "note: the formula is not tried: no ruby on the PATH (on Debian: apt-get install ruby)"
+        );
+        return Ok(());
+    };
+    let mut check = workspace.command(ruby);
+    check.args([
+        "tests/packages/formula.rb",
+        "packaging/homebrew/ferrite-wasmc.rb.in",
+    ]);
+    run::run(
+        check
+            .arg(env!("CARGO_PKG_VERSION"))
+            .arg(stage.join("bin/ferrite-wasmc")),
+    )
+}
+
+/// Builds the images of the container files and runs them.
+fn containers(workspace: &Workspace, stage: &Path) -> Result<()> {
+    let missing: Vec<_> = CONTAINER_TOOLS
+        .into_iter()
+        .filter(|tool| on_path(tool).is_none())
+        .collect();
+    if !missing.is_empty() || !rustix::process::geteuid().is_root() {
+        println!(
+            "note: the container files are not built and run: this needs root and {} (on Debian: \
+             apt-get install buildah crun mmdebstrap podman)",
+            CONTAINER_TOOLS.join(", ")
+        );
+        return Ok(());
+    }
+    let valkey = Python::ensure(workspace)?.valkey_server()?;
+    let programs = stage.join("programs");
+    std::fs::create_dir_all(&programs)?;
+    let files = [
+        "bin/ferrite-server",
+        "bin/ferrite-wasmc",
+        "lib/libferrite_valkey.so",
+    ];
+    for file in files.map(|file| stage.join(file)) {
+        let name = file.file_name().unwrap_or_default();
+        std::fs::copy(&file, programs.join(name))
+            .with_context(|| format!("cannot copy {}", file.display()))?;
+    }
+    let mut build = workspace.command("unshare");
+    build.args(["--mount", "bash", "tests/packages/containers.sh"]);
+    build.arg(&workspace.root).arg(programs).arg(valkey);
+    run::run(build.arg(workspace.target.join("containers")))
+}
