@@ -136,3 +136,58 @@ fn the_archive_is_installed_if_it_is_whole() {
         assert!(!other.exists(), "something was installed");
     }
 }
+
+/// An artifact of OCI's layout names its parts by their digests.
+#[test]
+fn interfaces_are_packed_as_an_artifact_for_registries() {
+    let Some(folder) = packages() else {
+        return;
+    };
+    let layout = tempfile::tempdir().expect("there is room for a folder");
+    let status = Command::new("tar")
+        .args(["--extract", "--directory"])
+        .arg(layout.path())
+        .arg("--file")
+        .arg(folder.join("ferrite-function.oci.tar"))
+        .status()
+        .expect("tar runs");
+    assert!(status.success());
+    let json = |path: &Path| -> serde_json::Value {
+        let text = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        serde_json::from_slice(&text).expect("JSON")
+    };
+    let blob = |descriptor: &serde_json::Value| {
+        let digest = descriptor["digest"].as_str().expect("a digest");
+        let digest = digest.strip_prefix("sha256:").expect("of this kind");
+        let path = layout.path().join("blobs/sha256").join(digest);
+        let sum = Command::new("sha256sum")
+            .arg(&path)
+            .output()
+            .expect("it runs");
+        assert!(text(&sum).starts_with(digest), "{}", text(&sum));
+        let size = fs::metadata(&path).expect("it is there").len();
+        assert_eq!(descriptor["size"], size);
+        path
+    };
+    let version = json(&layout.path().join("oci-layout"));
+    assert_eq!(version["imageLayoutVersion"], "1.0.0");
+    let index = json(&layout.path().join("index.json"));
+    let manifest = json(&blob(&index["manifests"][0]));
+    assert_eq!(
+        manifest["config"]["mediaType"],
+        "application/vnd.wasm.config.v0+json"
+    );
+    let layer = &manifest["layers"][0];
+    assert_eq!(layer["mediaType"], "application/wasm");
+    let config = json(&blob(&manifest["config"]));
+    assert_eq!(config["layerDigests"][0], layer["digest"]);
+    assert_eq!(config["os"], "wasip2");
+    let exports = config["component"]["exports"].as_array().expect("a list");
+    for interface in ["types", "data", "host", "network"] {
+        let name = format!("ferrite:function/{interface}@0.1.0");
+        assert!(exports.iter().any(|export| *export == *name), "{exports:?}");
+    }
+    // The header of a component.
+    let wasm = fs::read(blob(layer)).expect("it is there");
+    assert_eq!(wasm[..8], *b"\0asm\x0d\0\x01\0");
+}

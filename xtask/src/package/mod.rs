@@ -1,4 +1,5 @@
-//! `cargo xtask package`: packages for Debian and an archive with an installer, into target/packages.
+//! `cargo xtask package`: packages for Debian, an archive with an installer, and the WIT of functions for registries,
+//! into target/packages.
 
 mod lint;
 mod registries;
@@ -6,6 +7,7 @@ mod stage;
 mod trial;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
@@ -76,6 +78,7 @@ pub(crate) fn build(workspace: &Workspace, profile: BuildProfile) -> Result<Vec<
         packages.push(package);
     }
     packages.extend(archive(workspace, &stage, version, machine)?);
+    packages.push(wit(workspace)?);
     Ok(packages)
 }
 
@@ -114,10 +117,8 @@ fn archive(
     let file = format!("{name}.tar.gz");
     let out = folder(workspace);
     let root = stage::for_archive(stage, &name)?;
-    let mut tar = workspace.command("tar");
-    tar.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner"])
-        .arg("--mtime=@0")
-        .args(["--use-compress-program", "gzip -9n", "--create", "--file"])
+    let mut tar = tar(workspace);
+    tar.args(["--use-compress-program", "gzip -9n", "--create", "--file"])
         .arg(out.join(&file))
         .arg("--directory")
         .arg(&root)
@@ -134,4 +135,37 @@ fn archive(
     )
     .with_context(|| format!("cannot write {}", installer.display()))?;
     Ok(vec![out.join(file), beside, installer])
+}
+
+/// A `tar` that gives the same bytes for the same files.
+fn tar(workspace: &Workspace) -> Command {
+    let mut tar = workspace.command("tar");
+    tar.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner"])
+        .args(["--mtime=@0", "--mode=go+u,go-w"]);
+    tar
+}
+
+/// Packs the interfaces in `sdk/wit` as an artifact for registries, in OCI's layout.
+fn wit(workspace: &Workspace) -> Result<PathBuf> {
+    let target = workspace.target.join("wit");
+    let layout = target.join("layout");
+    let mut program = workspace.cargo(["run", "--quiet", "--locked", "--manifest-path"]);
+    program
+        .arg(workspace.root.join("packaging/wit/Cargo.toml"))
+        .arg("--target-dir")
+        .arg(&target)
+        .arg("--")
+        .arg(workspace.root.join("sdk/wit"))
+        .arg(&layout);
+    run::run(&mut program)?;
+    let package = folder(workspace).join("ferrite-function.oci.tar");
+    let mut tar = tar(workspace);
+    tar.arg("--create")
+        .arg("--file")
+        .arg(&package)
+        .arg("--directory")
+        .arg(&layout)
+        .arg(".");
+    run::run(&mut tar)?;
+    Ok(package)
 }
