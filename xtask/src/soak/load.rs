@@ -8,7 +8,7 @@ use std::time::Duration;
 use ferrite_tests::{Client, Reply, encode};
 
 /// A client that does one kind of thing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Kind {
     /// Writes, reads, expires and flushes data of every type.
     Data,
@@ -106,8 +106,15 @@ const HOSTILE: [(&str, &str); 4] = [
     ),
 ];
 
-/// Runs one client until it is told to stop; connects again when its connection ends.
-pub(super) fn run(kind: Kind, address: SocketAddr, counts: &Counts, stop: &AtomicBool) {
+/// Runs one client until it is told to stop; connects again when its connection ends. It rests after each
+/// round.
+pub(super) fn run(
+    kind: Kind,
+    address: SocketAddr,
+    rest: Duration,
+    counts: &Counts,
+    stop: &AtomicBool,
+) {
     let mut round: u64 = 0;
     while !stop.load(Ordering::Relaxed) {
         let Ok(mut client) = Client::try_connect(address) else {
@@ -117,6 +124,7 @@ pub(super) fn run(kind: Kind, address: SocketAddr, counts: &Counts, stop: &Atomi
         // A few thousand rounds with each connection.
         while !stop.load(Ordering::Relaxed) {
             round += 1;
+            std::thread::sleep(rest);
             let Some(requests) = requests(kind, round) else {
                 misbehave(&mut client, round);
                 break;

@@ -35,6 +35,12 @@ pub(crate) struct Options {
     /// Build of the programs
     #[arg(long, value_enum, default_value_t = BuildProfile::Release)]
     profile: BuildProfile,
+    /// Milliseconds for which each client rests after a round, on a machine that has other work
+    #[arg(long, default_value_t = 0)]
+    rest: u64,
+    /// Clients of these kinds alone
+    #[arg(long, value_enum)]
+    only: Vec<Kind>,
     /// Take the programs that were built before
     #[arg(long)]
     no_build: bool,
@@ -88,9 +94,11 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let counts = Counts::default();
     let stop = AtomicBool::new(false);
     let ended = std::thread::scope(|scope| {
-        for kind in Kind::ALL {
+        let rest = Duration::from_millis(options.rest);
+        let chosen = |kind: &Kind| options.only.is_empty() || options.only.contains(kind);
+        for kind in Kind::ALL.into_iter().filter(chosen) {
             let (address, counts, stop) = (server.address(), &counts, &stop);
-            scope.spawn(move || load::run(kind, address, counts, stop));
+            scope.spawn(move || load::run(kind, address, rest, counts, stop));
         }
         let samples = watch(&server, options, &counts, &out.join("soak.csv"));
         stop.store(true, Ordering::Relaxed);

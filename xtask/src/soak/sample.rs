@@ -8,7 +8,10 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sample {
     pub(super) seconds: f64,
-    pub(super) resident_kib: u64,
+    /// Memory of the process alone.
+    pub(super) anonymous_kib: u64,
+    /// Pages of files, such as the program's own code, which come as they are touched.
+    pub(super) file_kib: u64,
     pub(super) mappings: u64,
     pub(super) open_files: u64,
     pub(super) threads: u64,
@@ -22,11 +25,11 @@ type Curve = (&'static str, fn(&Sample) -> f64, f64);
 impl Sample {
     /// The names of the columns.
     pub(super) const HEAD: &'static str =
-        "seconds,resident_kib,mappings,open_files,threads,requests";
+        "seconds,anonymous_kib,file_kib,mappings,open_files,threads,requests";
 
     /// The curves that are compared.
     pub(super) const CURVES: [Curve; 4] = [
-        ("resident KiB", |sample| sample.resident_kib as f64, 8192.0),
+        ("memory KiB", |sample| sample.anonymous_kib as f64, 8192.0),
         ("mappings", |sample| sample.mappings as f64, 64.0),
         ("open files", |sample| sample.open_files as f64, 16.0),
         ("threads", |sample| sample.threads as f64, 8.0),
@@ -42,7 +45,8 @@ impl Sample {
         };
         Some(Self {
             seconds: since.as_secs_f64(),
-            resident_kib: field("VmRSS:")?,
+            anonymous_kib: field("RssAnon:")?,
+            file_kib: field("RssFile:")?,
             threads: field("Threads:")?,
             mappings: fs::read_to_string(format!("{folder}/maps"))
                 .ok()?
@@ -58,7 +62,8 @@ impl Display for Sample {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Self {
             seconds,
-            resident_kib,
+            anonymous_kib,
+            file_kib,
             mappings,
             open_files,
             threads,
@@ -66,7 +71,7 @@ impl Display for Sample {
         } = self;
         write!(
             f,
-            "{seconds:.1},{resident_kib},{mappings},{open_files},{threads},{requests}"
+            "{seconds:.1},{anonymous_kib},{file_kib},{mappings},{open_files},{threads},{requests}"
         )
     }
 }
