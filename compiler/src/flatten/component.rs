@@ -100,7 +100,11 @@ pub(super) fn read(source: &[u8], core: WasmFeatures) -> Result<Component<'_>, F
             Payload::ModuleSection {
                 unchecked_range, ..
             } => {
-                let module = &source[unchecked_range];
+                let cut_short = FlattenError::Malformed {
+                    message: "a core module goes on behind the end".to_owned(),
+                    offset: unchecked_range.start as u64,
+                };
+                let module = source.get(unchecked_range).ok_or(cut_short)?;
                 component.definitions.push(Definition::Module(module));
                 open.push(Open::Module);
             }

@@ -67,6 +67,7 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
             "on f KEYS \"a b\" [x-y]* EVENTS hset * BEFORE\nevery f 5m MISSED once KEYS k ARGS KEYS",
         ]),
         "manifest" => vec![manifest()],
+        "component" => components(),
         _ => modules(),
     }
 }
@@ -80,6 +81,20 @@ fn modules() -> Vec<Vec<u8>> {
                 .into_owned()
         })
         .collect()
+}
+
+/// A component of each shape that the compiler's tests accept or refuse.
+fn components() -> Vec<Vec<u8>> {
+    let texts = [
+        include_str!("../../../compiler/tests/accepted/component.wat"),
+        include_str!("../../../compiler/tests/refused/component-composed.wat"),
+    ];
+    let binary = |text: &str| {
+        let wasm = ferrite_compiler::to_wasm(text.as_bytes(), &Default::default());
+        wasm.expect("the components of the tests are right")
+            .into_owned()
+    };
+    texts.map(binary).to_vec()
 }
 
 fn bundles() -> Vec<Vec<u8>> {

@@ -17,7 +17,7 @@ use ferrite_runtime::policy::permissions::{Access, AccessPolicy, Permissions};
 type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub(crate) const TARGETS: [Target; 11] = [
+pub(crate) const TARGETS: [Target; 12] = [
     ("request", request),
     ("command", command),
     ("reply", reply),
@@ -26,6 +26,7 @@ pub(crate) const TARGETS: [Target; 11] = [
     ("bundle", bundle),
     ("worker_protocol", worker_protocol),
     ("module", module),
+    ("component", component),
     ("glob", glob),
     ("manifest", manifest),
     ("automation", automation),
@@ -177,6 +178,14 @@ pub(crate) fn module(bytes: &[u8]) {
     let valid = wasmparser::validate(&again).map(drop);
     assert!(valid.is_ok(), "{valid:?}");
     drop(info);
+}
+
+/// A component: flattened into a module, which is validated as any other one, or refused.
+pub(crate) fn component(bytes: &[u8]) {
+    let bounds = SourceLimits::default();
+    if let Ok(flat) = ferrite_compiler::flatten::flatten(bytes, &bounds) {
+        module(&flat);
+    }
 }
 
 /// A pattern, a zero byte, and a text: matched as Redis does, in a bounded number of steps.
