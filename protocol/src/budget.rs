@@ -24,6 +24,9 @@ pub const BYTES_PER_UNIT: u64 = 8;
 /// Units of work between two checks if the call is to end: some hundred microseconds.
 pub const SLICE: u64 = 20_000;
 
+/// Most nanoseconds of a unit, in a release build on a machine of today.
+pub const NANOSECONDS_PER_UNIT: u64 = 10;
+
 /// Units for `count` bytes.
 #[must_use]
 pub const fn bytes(count: u64) -> u64 {

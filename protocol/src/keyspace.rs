@@ -302,6 +302,21 @@ pub trait Transaction: Send {
     /// for too long. Hosts that bound that themselves keep the default.
     fn end_exclusive(&mut self) {}
 
+    /// Takes the units of work that operations have done so far beyond what the runtime charges for each:
+    /// reads that were checked again, values that were put aside. The runtime charges them before the next
+    /// operation. By default there are none.
+    fn take_extra_work(&mut self) -> u64 {
+        0
+    }
+
+    /// Returns the units of work that the commit will take, as [`budget`](crate::budget) counts them: at
+    /// most what the writes and reads that it is made of were charged. It is done in one piece, so that the
+    /// runtime begins it only if the call's time suffices. Hosts whose commits are always short keep the
+    /// default.
+    fn commit_work(&self) -> u64 {
+        0
+    }
+
     /// Makes every write of the transaction visible at once, or none of them.
     ///
     /// # Errors

@@ -192,6 +192,20 @@ impl CallError {
         )
     }
 
+    /// `TIMEOUT`: what the call wrote cannot be committed within its limit.
+    #[must_use]
+    pub fn commit_too_late(limit: Duration, elapsed: Duration, needed: Duration) -> Self {
+        Self::new(
+            Code::Timeout,
+            format!(
+                "the call was ended after {} ms, because committing what it wrote can take {} ms and its limit is {} ms; raise max_time or TIMEOUT, or write less in one call",
+                elapsed.as_millis(),
+                needed.as_millis(),
+                limit.as_millis()
+            ),
+        )
+    }
+
     /// `FUEL`: the call used up its fuel.
     #[must_use]
     pub fn fuel(limit: u64) -> Self {

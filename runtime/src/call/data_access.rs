@@ -107,6 +107,18 @@ impl<K: Keyspace> DataAccess<K> {
         self.transaction.get().is_some_and(Transaction::is_lost)
     }
 
+    /// Takes the units of work that operations have done beyond what was charged for them.
+    #[inline]
+    pub(crate) fn take_extra_work(&mut self) -> u64 {
+        let transaction = self.transaction.get_mut();
+        transaction.map_or(0, Transaction::take_extra_work)
+    }
+
+    /// Returns the units of work of committing what the call wrote.
+    pub(crate) fn commit_work(&self) -> u64 {
+        self.transaction.get().map_or(0, Transaction::commit_work)
+    }
+
     /// Lets others change what the transaction holds for itself, if it is exclusive.
     pub(crate) fn end_exclusive(&mut self) {
         if let Some(transaction) = self.transaction.get_mut() {

@@ -17,6 +17,7 @@ use crate::call::input::CallInput;
 use crate::call::overflow::Overflow;
 use crate::call::reply_builder::ReplyBuilder;
 use crate::call::resource_limiter::GuestLimiter;
+use crate::error::CallError;
 use crate::metrics::host_calls::HostCalls;
 use crate::policy::files::table::FileTable;
 use crate::policy::function_spec::FunctionSpec;
@@ -28,6 +29,7 @@ use crate::scheduling::run_queue::TURN;
 use crate::scheduling::timer::{Alarm, wake_at};
 use crate::scheduling::user_share::UserShare;
 use crate::scheduling::wait::{YieldNow, until_stopped, yield_thread};
+use ferrite_protocol::budget::NANOSECONDS_PER_UNIT;
 use ferrite_protocol::keyspace::{Keyspace, Mode};
 use ferrite_protocol::resp::{Encoder, Protocol, RequestBounds, RequestScanner};
 
@@ -406,6 +408,27 @@ pub(crate) struct StopCheck<'a> {
 }
 
 impl StopCheck<'_> {
+    /// Returns an error if a commit of this much work must not begin: the call was killed, or the commit
+    /// would outlast its time. It cannot be stopped once it has begun.
+    #[cold]
+    pub(crate) fn check_commit(self, work: u64) -> Result<(), CallError> {
+        match self.check() {
+            Ok(()) => {}
+            Err(HostTrap::Timeout { limit, elapsed }) => {
+                return Err(CallError::timeout(limit, elapsed));
+            }
+            Err(_) => return Err(CallError::killed()),
+        }
+        let needed = Duration::from_nanos(work.saturating_mul(NANOSECONDS_PER_UNIT));
+        let started = self.started.get(self.slot);
+        let now = Moment::now();
+        if now.after(needed) < started.after(self.time_max) {
+            return Ok(());
+        }
+        let elapsed = now.since(started);
+        Err(CallError::commit_too_late(self.time_max, elapsed, needed))
+    }
+
     /// Returns an error if the call was killed or its time is over. Reads the clock.
     pub(crate) fn check(self) -> Result<(), HostTrap> {
         if self.slot.is_killed() || self.handle.is_some_and(CallHandle::is_killed) {

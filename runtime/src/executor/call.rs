@@ -25,6 +25,7 @@ use crate::policy::network::call_requests::CallResponses;
 use crate::scheduling::pool::PermitGuard;
 use crate::scheduling::run_queue::SHORT_POLLS_MAX;
 use crate::scheduling::timer;
+use ferrite_protocol::budget;
 use ferrite_protocol::keyspace::{CommitError, Keyspace, Mode as Access, Transaction};
 use ferrite_protocol::resp::Encoder;
 
@@ -508,6 +509,11 @@ impl<K: Keyspace> Run<'_, K> {
             outcome.profile = Some(self.profile(instance));
         }
         let state = instance.state();
+        let work = state.data.commit_work();
+        if work >= budget::SLICE && self.surroundings.outer.is_none() {
+            let (_, stop) = state.data_and_stop();
+            stop.check_commit(work).map_err(NotCommitted::Failed)?;
+        }
         if state.data.is_lost() {
             // Even if nothing would be committed: the reply was built from values that were never
             // committed.

@@ -91,6 +91,8 @@ impl<'a, K: Keyspace> Guest<'a, K> {
             .iter()
             .map(|&(_, len)| u64::from(len.cast_unsigned()))
             .sum::<u64>();
+        let extra = self.caller.data_mut().data.take_extra_work();
+        let units = units.saturating_add(extra);
         self.charge_for(units, count, inputs)
     }
 

@@ -56,6 +56,58 @@ async fn a_timeout_can_only_shorten() {
     }
 }
 
+/// A guest that sets `heavy`, which tells the work of its commit, to its argument.
+fn heavy() -> String {
+    guest(
+        r#"(data (i32.const 0) "heavy")
+        (func (export "run")
+            (drop (call $set (i32.const 0) (i32.const 5)
+                (i32.const 64) (call $arg (i32.const 0) (i32.const 64) (i32.const 64))
+                (i32.const 0) (i64.const -1))))"#,
+    )
+}
+
+#[tokio::test]
+async fn a_commit_that_would_outlast_the_call_does_not_begin() {
+    let host = Host::new();
+    let function = host.load_with(&heavy(), |spec| {
+        spec.limits.time_max = Duration::from_secs(60);
+    });
+    // Six seconds, and a millisecond and a half.
+    for units in ["600000000", "150000"] {
+        assert_eq!(host.call(&function, &[], &[units]).await, "+OK", "{units}");
+        assert_eq!(host.keyspace.string("heavy").as_deref(), Some(units));
+    }
+    let function = host.load_with(&heavy(), |spec| {
+        spec.limits.time_max = Duration::from_secs(5);
+    });
+    let reply = host.call(&function, &[], &["600000000"]).await;
+    assert!(
+        reply.starts_with("-TIMEOUT ") && reply.contains("can take 6000 ms and its limit is 5000"),
+        "{reply}"
+    );
+    assert_eq!(host.keyspace.string("heavy").as_deref(), Some("150000"));
+}
+
+#[tokio::test]
+async fn what_the_store_does_besides_is_paid_at_the_next_operation() {
+    let guest = guest(
+        r#"(func (export "run")
+            (drop (call $get (i32.const 0) (i32.const 1) (i32.const 64) (i32.const 0)))
+            (drop (call $get (i32.const 0) (i32.const 1) (i32.const 64) (i32.const 0)))
+            (drop (call $get (i32.const 0) (i32.const 1) (i32.const 64) (i32.const 0))))"#,
+    );
+    let host = Host::new();
+    let function = host.load(&guest);
+    let request = ferrite_runtime::call::request::CallRequest::new(b"test", &[], &[]);
+    let protocol = ferrite_protocol::resp::Protocol::Resp2;
+    let (_, before) = host.request(protocol, &function, &request).await;
+    host.keyspace.put("extra", "5000");
+    let (_, after) = host.request(protocol, &function, &request).await;
+    // The first one begins the transaction.
+    assert_eq!(after.fuel - before.fuel, 2 * 5000);
+}
+
 #[tokio::test]
 async fn growth_past_the_limit_is_refused_and_named_when_the_guest_gives_up() {
     let host = Host::new();

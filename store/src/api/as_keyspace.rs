@@ -340,6 +340,10 @@ impl keyspace::Transaction for Transaction {
         self.exclusive = None;
     }
 
+    fn commit_work(&self) -> u64 {
+        self.work_to_commit()
+    }
+
     /// A transaction that wrote nothing, or that is exclusive, never conflicts.
     #[inline]
     fn commit(self) -> Result<Receipt, CommitError> {

@@ -1,5 +1,6 @@
 //! Commit: checks the reads and applies the writes, all under the locks of the shards involved.
 
+use ferrite_protocol::budget::{ACCESS, elements};
 use ferrite_protocol::keyspace::CommitError;
 use smallvec::SmallVec;
 
@@ -54,6 +55,17 @@ impl Transaction {
         self.exclusive = None;
         core.serve(finished.ready);
         Ok(finished.receipt)
+    }
+
+    /// Units of the commit: each key is found, compared and put, and each change of a collection is handed
+    /// to the disk. Values are moved, not copied.
+    pub(crate) fn work_to_commit(&self) -> u64 {
+        let keys = self.keys.len() as u64;
+        let edits = self.keys.iter().map(|touched| match &touched.write {
+            Write::Edited(effects) => elements(effects.len()),
+            Write::Nothing | Write::Whole => 0,
+        });
+        edits.fold(ACCESS.saturating_mul(keys), u64::saturating_add)
     }
 
     fn still_stands(&self, locked: &mut LockedShards<'_>) -> bool {

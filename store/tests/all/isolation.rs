@@ -2,6 +2,7 @@
 
 use std::thread;
 
+use ferrite_protocol::budget::{ACCESS, ELEMENT};
 use ferrite_protocol::keyspace::{
     CommitError, Keyspace as _, Mode, SetCondition, SetExpiry, StoreError, Transaction as _,
 };
@@ -52,6 +53,29 @@ fn a_dropped_transaction_leaves_nothing() {
     assert_eq!(put(&mut transaction, "n", 1), Ok(true));
     drop(transaction);
     client.expect(&[("HGETALL h", "*2 $1 f $1 1"), ("EXISTS n", ":0")]);
+}
+
+#[test]
+fn the_work_of_a_commit_is_known_before_it() {
+    let mut client = Client::new();
+    client.run("SADD members a b c");
+    let mut transaction = client.store.begin(0, Mode::Write);
+    assert_eq!(transaction.commit_work(), 0);
+    for key in 0..100 {
+        assert_eq!(put(&mut transaction, &key.to_string(), key), Ok(true));
+    }
+    assert_eq!(transaction.commit_work(), 100 * ACCESS);
+    for field in 0..50 {
+        let field = field.to_string();
+        let new = transaction.hash_set(b"hash", field.as_bytes(), b"v");
+        assert_eq!(new, Ok(true));
+    }
+    let work = transaction.commit_work();
+    assert!(
+        (101 * ACCESS..=101 * ACCESS + 51 * ELEMENT).contains(&work),
+        "{work}"
+    );
+    assert!(transaction.commit().is_ok());
 }
 
 #[test]

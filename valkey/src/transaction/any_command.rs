@@ -1,7 +1,7 @@
 //! Runs any data command of the server for a call.
 
 use ferrite_protocol::argv::{OwnedArgv, Words};
-use ferrite_protocol::budget::{self, Budget, Exceeded};
+use ferrite_protocol::budget::{self, Budget, COMMAND, Exceeded};
 use ferrite_protocol::keyspace::StoreError;
 use ferrite_protocol::resp::Encoder;
 use smallvec::SmallVec;
@@ -9,11 +9,16 @@ use smallvec::SmallVec;
 use crate::api::command_call::Format;
 use crate::api::key::ValueKind;
 use crate::transaction::command_table::{self, DataCommand};
-use crate::transaction::foreseen_cost::{Cost, Size};
+use crate::transaction::cost::foreseen::{Between, Cost, Size, between};
+use crate::transaction::cost::shape::Shape;
+use crate::transaction::journal::Step;
 use crate::transaction::read_set::{ReadKind, hash_of};
 use crate::transaction::server_reads;
 use crate::transaction::typed_ops::CallView;
 use ferrite_protocol::resp::tree::{Token, Tokens};
+
+/// Elements of a sorted set from which on those of a range are counted first.
+const COUNTED_MIN: usize = 500;
 
 impl CallView<'_> {
     /// Runs a command, which was described and allowed, and writes exactly one reply.
@@ -40,6 +45,10 @@ impl CallView<'_> {
             .charge(budget)?;
         let mut bytes = Vec::new();
         let ran = self.run(&command, argv, keys.as_deref(), budget, &mut bytes);
+        self.note_work(argv, COMMAND.saturating_add(budget.work()));
+        if let Some(exceeded) = budget.exceeded() {
+            return Err(exceeded);
+        }
         let charged = budget.charge(budget::bytes(bytes.len() as u64));
         let too_long = bytes.len() > budget.bounds().reply_bytes_max;
         charged?;
@@ -72,8 +81,48 @@ impl CallView<'_> {
                 },
             }
         };
-        let sizes: SmallVec<[Size; 4]> = keys.iter().map(|name| size(name)).collect();
+        let mut sizes: SmallVec<[Size; 4]> = keys.iter().map(|name| size(name)).collect();
+        if command.shape == Shape::Between {
+            let elements = |size: &Size| matches!(size, Size::Elements(len) if *len > COUNTED_MIN);
+            if sizes.iter().any(elements)
+                && let Some(Between::Counted { argv, .. }) = between(argv)
+                && let Some(count) = self.count_between(&argv)
+            {
+                sizes = SmallVec::from_slice(&[Size::Elements(count)]);
+            }
+        }
         Cost::foresee(command.shape, argv, keys.len(), &sizes)
+    }
+
+    /// Notes what doing this command again takes, if it is the last read or step.
+    fn note_work(&mut self, argv: &[&[u8]], units: u64) {
+        let is_this = |words: &OwnedArgv| words.words()[..] == *argv;
+        if let Some(Step::Command { argv, work, .. }) = self.state.journal.steps.last_mut() {
+            if is_this(argv) {
+                *work = units;
+            }
+        } else if let Some(read) = self.state.reads.last_mut()
+            && let ReadKind::Command(argv) = &read.kind
+            && is_this(argv)
+        {
+            read.work = units;
+        }
+    }
+
+    /// Asks the server how many elements of a sorted set are in a range, which it knows without visiting
+    /// them.
+    fn count_between(&self, argv: &[&[u8]]) -> Option<usize> {
+        let count =
+            server_reads::command(
+                self.context,
+                argv,
+                Format::Own,
+                |reply| match Tokens::new(reply).next() {
+                    Some(Token::Int(count)) => usize::try_from(count).ok(),
+                    _ => None,
+                },
+            );
+        count.flatten()
     }
 
     fn run(
@@ -107,21 +156,28 @@ impl CallView<'_> {
             None => !self.state.write_set.is_empty(),
         };
         if command.write || dirty || self.state.journal.is_active() {
-            return self.run_journaled(argv, named, command.write, reply);
+            return self.run_journaled(argv, named, command.write, budget, reply);
         }
         let failed = || StoreError::Failed("the server would not run the command".into());
         if self.state.reads_latest {
             // Nothing is remembered of the read, so the words are not kept and the reply is not hashed.
-            return server_reads::command(self.context, argv, Format::Caller, |bytes| {
-                reply.extend_from_slice(bytes);
-            })
+            let budget = Some(budget);
+            return server_reads::command_within(
+                self.context,
+                argv,
+                Format::Caller,
+                budget,
+                |bytes| reply.extend_from_slice(bytes),
+            )
             .ok_or_else(failed);
         }
         self.read(ReadKind::Command(OwnedArgv::new(argv)), |this, _| {
-            let seen = server_reads::command(this.context, argv, Format::Caller, |bytes| {
+            let (context, budget) = (this.context, Some(budget));
+            let see = |bytes: &[u8]| {
                 reply.extend_from_slice(bytes);
                 hash_of(bytes)
-            });
+            };
+            let seen = server_reads::command_within(context, argv, Format::Caller, budget, see);
             match seen {
                 Some(seen) => (Ok(()), seen),
                 None => (Err(failed()), 0),

@@ -1,10 +1,13 @@
 //! A call's arguments, shared by all that belongs to it, and its state: what it has read and
 //! written.
 
-use std::collections::HashSet;
+use std::cell::Cell;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use ferrite_protocol::budget::{ACCESS, LOOKUP, bytes};
 use ferrite_protocol::keyspace::StoreError;
 use ferrite_runtime::policy::permissions::Access;
 use smallvec::SmallVec;
@@ -23,6 +26,9 @@ pub(crate) type Short = Option<SmallVec<[u8; SHORT_MAX]>>;
 /// changed.
 pub(crate) const SHORT_MAX: usize = 24;
 
+/// From this number of declared keys on, they are found by a hash table and not by comparing each.
+const INDEXED_FROM: usize = 16;
+
 /// Capacity for more reads or changes than this is not kept for the next call.
 const ENTRIES_KEEP: usize = 64;
 
@@ -32,6 +38,8 @@ pub(crate) struct Call {
     /// Range of the arguments that are keys: the start in the upper 32 bits, the end in the lower
     /// ones.
     keys: AtomicU64,
+    /// Where each key is, made when one is looked for among many.
+    index: OnceLock<HashMap<Box<[u8]>, u32, foldhash::fast::RandomState>>,
     pub(crate) database: u32,
 }
 
@@ -47,6 +55,8 @@ pub(crate) struct CallState {
     pub(crate) journal: Journal,
     /// True if the reads need not agree with each other, so that none is remembered.
     pub(crate) reads_latest: bool,
+    /// Units of work that operations have done beyond what is charged for each.
+    pub(crate) extra_work: Cell<u64>,
     /// True if other clients changed what it had read.
     pub(crate) conflict: bool,
     /// True once the server was found to take writes at all.
@@ -102,6 +112,48 @@ impl CallState {
         !self.journal.is_active() && self.write_set.is_empty() && self.records.is_empty()
     }
 
+    /// Returns the units of a commit: each read is done again if the call has left the main thread, and so
+    /// are its commands; each change is applied, replicated and told.
+    pub(crate) fn work_to_commit(&self) -> u64 {
+        let accesses = ACCESS.saturating_mul(self.write_set.len() as u64);
+        // On the main thread nothing is read again, and the commands have been run.
+        let off_main_thread = self.reads.first().is_some_and(|read| read.hash.is_some());
+        let reads = if off_main_thread {
+            self.reads_work()
+        } else {
+            0
+        };
+        let steps = if self.journal.applied {
+            0
+        } else {
+            self.journal.work()
+        };
+        self.write_set
+            .work()
+            .saturating_add(accesses)
+            .saturating_add(reads)
+            .saturating_add(steps)
+    }
+
+    /// Returns the units of doing all reads again.
+    pub(crate) fn reads_work(&self) -> u64 {
+        let work = self.reads.iter().map(|read| read.work);
+        work.fold(0, u64::saturating_add)
+    }
+
+    /// Notes work that was done beyond what is charged for the operation.
+    pub(crate) fn add_work(&self, units: u64) {
+        self.extra_work
+            .set(self.extra_work.get().saturating_add(units));
+    }
+
+    /// Notes that the last read has read this many bytes.
+    pub(crate) fn note_read_bytes(&mut self, count: usize) {
+        if let Some(read) = self.reads.last_mut() {
+            read.work = read.work.max(LOOKUP + bytes(count as u64));
+        }
+    }
+
     /// Returns true if its capacity is much more than most calls need.
     fn is_large(&self) -> bool {
         self.reads.capacity().max(self.write_set.capacity()) > ENTRIES_KEEP
@@ -130,6 +182,7 @@ impl Call {
         Self {
             args,
             keys: AtomicU64::new(0),
+            index: OnceLock::new(),
             database,
         }
     }
@@ -138,6 +191,7 @@ impl Call {
     pub(crate) fn begin(&mut self, args: Args, database: u32) {
         self.args = args;
         *self.keys.get_mut() = 0;
+        self.index.take();
         self.database = database;
     }
 
@@ -157,11 +211,23 @@ impl Call {
 
     /// Returns the reference to a key: its position if the command declared it, or else its name.
     pub(crate) fn key(&self, name: &[u8]) -> KeyRef {
-        let declared = self.keys().find(|&at| self.args.bytes(at as usize) == name);
+        let mut keys = self.keys();
+        let declared = if keys.len() < INDEXED_FROM {
+            keys.find(|&at| self.args.bytes(at as usize) == name)
+        } else {
+            self.index.get_or_init(|| self.indexed()).get(name).copied()
+        };
         match declared {
             Some(at) => KeyRef::Declared(at),
             None => KeyRef::Other(name.into()),
         }
+    }
+
+    /// Returns the first place of each declared key.
+    fn indexed(&self) -> HashMap<Box<[u8]>, u32, foldhash::fast::RandomState> {
+        let keys = self.keys().rev();
+        keys.map(|at| (self.args.bytes(at as usize).into(), at))
+            .collect()
     }
 
     /// Returns a key's name.

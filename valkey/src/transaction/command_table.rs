@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use crate::api::command_call::Format;
 use crate::api::context::Context;
 use crate::api::string::Owned;
-use crate::transaction::foreseen_cost::Shape;
+use crate::transaction::cost::shape::Shape;
 use crate::transaction::server_reads;
 use ferrite_protocol::resp::tree::Tree;
 

@@ -1,6 +1,7 @@
 //! A call's commands that write, and their undo steps; `undo_log.rs` uses it.
 
 use ferrite_protocol::argv::OwnedArgv;
+use ferrite_protocol::budget::{COMMAND, LOOKUP};
 
 use crate::records::capture::Seen;
 use crate::transaction::read_set::ReadKind;
@@ -19,8 +20,12 @@ pub(crate) struct Journal {
 }
 
 pub(crate) enum Step {
-    /// A command, and a hash of its reply.
-    Command { argv: OwnedArgv, seen: u64 },
+    /// A command, a hash of its reply, and the units of work of doing it again.
+    Command {
+        argv: OwnedArgv,
+        seen: u64,
+        work: u64,
+    },
     /// A change that the typed operations had collected for a key.
     Flush { key: KeyRef, change: Change },
     /// A read between commands, and a hash of its result.
@@ -43,6 +48,16 @@ impl Journal {
     /// Returns true if commands that write were run.
     pub(crate) fn is_active(&self) -> bool {
         !self.steps.is_empty()
+    }
+
+    /// Returns the units of doing all steps again.
+    pub(crate) fn work(&self) -> u64 {
+        let work = |step: &Step| match step {
+            Step::Command { work, .. } => *work,
+            Step::Flush { .. } => COMMAND,
+            Step::Read { .. } => LOOKUP,
+        };
+        self.steps.iter().map(work).fold(0, u64::saturating_add)
     }
 
     pub(crate) fn clear(&mut self) {

@@ -5,8 +5,8 @@ pub(crate) mod apply;
 pub(crate) mod call;
 pub(crate) mod command_table;
 pub(crate) mod commit;
+pub(crate) mod cost;
 pub(crate) mod current_call;
-pub(crate) mod foreseen_cost;
 pub(crate) mod inverse_command;
 pub(crate) mod journal;
 pub(crate) mod permit;
@@ -31,7 +31,7 @@ use ferrite_protocol::resp::Encoder;
 use crate::api::command_call::RunError;
 use crate::api::ffi;
 use crate::records::{self, capture};
-use crate::transaction::call::{Call, outside_of_call};
+use crate::transaction::call::{Call, CallState, outside_of_call};
 use crate::transaction::typed_ops::CallView;
 
 /// The data of the server that loaded the module.
@@ -205,6 +205,19 @@ fn with_view_if<R>(
     .flatten()
 }
 
+/// Gives `access` the state of the call that is polled on this thread, without the server's lock. Returns
+/// `None` if the call is not the one that is `meant`.
+fn with_state_if<R>(
+    meant: impl FnOnce(&Arc<Call>) -> bool,
+    access: impl FnOnce(&CallState) -> R,
+) -> Option<R> {
+    current_call::with(|current| {
+        let state = meant(current.call).then(|| current.state.try_borrow().ok())?;
+        state.map(|state| access(&state))
+    })
+    .flatten()
+}
+
 impl Transaction for ServerTransaction {
     type Receipt = ();
 
@@ -333,6 +346,20 @@ impl Transaction for ServerTransaction {
             view.state.event_depth = depth;
             Ok(())
         });
+    }
+
+    fn take_extra_work(&mut self) -> u64 {
+        let name = self.call;
+        with_state_if(
+            |call| CallId::of(call) == name,
+            |state| state.extra_work.take(),
+        )
+        .unwrap_or(0)
+    }
+
+    fn commit_work(&self) -> u64 {
+        let name = self.call;
+        with_state_if(|call| CallId::of(call) == name, CallState::work_to_commit).unwrap_or(0)
     }
 
     fn commit(mut self) -> Result<(), CommitError> {

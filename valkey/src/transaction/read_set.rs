@@ -9,6 +9,7 @@ use std::hash::{BuildHasher as _, Hash};
 use std::sync::LazyLock;
 
 use ferrite_protocol::argv::OwnedArgv;
+use ferrite_protocol::budget::SLICE;
 use ferrite_protocol::keyspace::StoreError;
 use foldhash::fast::RandomState;
 
@@ -18,6 +19,10 @@ use crate::transaction::write_set::KeyRef;
 /// main thread sees one state of the data. With more reads, only the commit checks.
 pub(crate) const CHECKED_MAX: usize = 128;
 
+/// The same for the units of work of doing the reads again: some hundred microseconds, for which the
+/// server's lock is held.
+pub(crate) const CHECKED_WORK_MAX: u64 = SLICE;
+
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::default);
 
 /// One read and its result.
@@ -26,6 +31,8 @@ pub(crate) struct Read {
     pub(crate) kind: ReadKind,
     /// Hash of the result; `None` on the main thread, until the call leaves it.
     pub(crate) hash: Option<u64>,
+    /// Units of doing it again.
+    pub(crate) work: u64,
 }
 
 /// Target of a read.

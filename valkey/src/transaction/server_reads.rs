@@ -3,6 +3,7 @@
 
 use std::ffi::CStr;
 
+use ferrite_protocol::budget::Budget;
 use ferrite_protocol::keyspace::StoreError;
 use smallvec::SmallVec;
 
@@ -11,6 +12,7 @@ use crate::api::context::{Caller, Context};
 use crate::api::key::{OpenKey, ValueKind};
 use crate::api::string::{Borrowed, Owned};
 use crate::transaction::call::Call;
+use crate::transaction::cost::listing::Listing;
 use crate::transaction::read_set::{ReadKind, hash_of, hash_result};
 use crate::transaction::write_set::KeyRef;
 
@@ -155,6 +157,45 @@ pub(crate) fn hash_len(server: Server<'_>, key: &KeyRef) -> Result<usize, StoreE
 /// Runs a command and gives `read` its reply in RESP2. Returns `None` if the server would not run
 /// it.
 pub(crate) fn command<R>(
+    context: Context<'_>,
+    argv: &[&[u8]],
+    format: Format,
+    read: impl FnOnce(&[u8]) -> R,
+) -> Option<R> {
+    command_within(context, argv, format, None, read)
+}
+
+/// The same, within a budget: a command that lists names is charged while it runs. Once the budget is
+/// exceeded, the reply is not the whole one.
+pub(crate) fn command_within<R>(
+    context: Context<'_>,
+    argv: &[&[u8]],
+    format: Format,
+    budget: Option<&Budget<'_>>,
+    read: impl FnOnce(&[u8]) -> R,
+) -> Option<R> {
+    let Some(listing) = Listing::of(argv) else {
+        return one_command(context, argv, format, read);
+    };
+    let mut format = format;
+    if listing.is_keys() {
+        // The user asks for this command, and gets what another one finds.
+        let argv: Vec<Owned<'_>> = argv.iter().map(|word| context.string(word)).collect();
+        let argv: Vec<Borrowed<'_>> = argv.iter().map(Owned::borrow).collect();
+        if format.is_callers() && !context.may_caller_run(&argv) {
+            return Some(read(NO_PERMISSION));
+        }
+        format = Format::Own;
+    }
+    let reply = listing.run(budget, |argv, take| {
+        one_command(context, argv, format, |reply| take(reply))
+    })?;
+    Some(read(&reply))
+}
+
+/// Runs a command as it is, and gives `read` its reply in RESP2. Returns `None` if the server would not
+/// run it.
+pub(crate) fn one_command<R>(
     context: Context<'_>,
     argv: &[&[u8]],
     format: Format,

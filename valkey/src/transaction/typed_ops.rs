@@ -1,5 +1,6 @@
 //! The typed operations of a call, on what the call has written and then on the server's data.
 
+use ferrite_protocol::budget::LOOKUP;
 use ferrite_protocol::keyspace::{SetCondition, SetExpiry, StoreError, Ttl};
 use ferrite_protocol::number::parse_integer;
 use ferrite_runtime::policy::permissions::Access;
@@ -7,7 +8,9 @@ use smallvec::SmallVec;
 
 use crate::api::context::Context;
 use crate::transaction::call::{Call, CallState, SHORT_MAX};
-use crate::transaction::read_set::{CHECKED_MAX, Read, ReadKind, hash_of, hash_result};
+use crate::transaction::read_set::{
+    CHECKED_MAX, CHECKED_WORK_MAX, Read, ReadKind, hash_of, hash_result,
+};
 use crate::transaction::server_reads::{self, Lifetime, Server};
 use crate::transaction::write_set::{Change, Expiry, Fields, KeyRef, Value};
 
@@ -50,13 +53,14 @@ impl CallView<'_> {
         {
             return Ok(value.as_deref().map(read));
         }
-        let mut last = None;
+        let (mut last, mut len) = (None, 0);
         let result = self.read(ReadKind::String(key), |this, kind| {
             let ReadKind::String(key) = kind else {
                 return (Ok(None), 0);
             };
             let hashed = !this.on_main_thread || this.state.journal.is_active();
             let result = server_reads::string(this.server(), key, |bytes| {
+                len = bytes.len();
                 if undisturbed && bytes.len() <= SHORT_MAX {
                     last = Some((key.clone(), Some(SmallVec::from_slice(bytes))));
                 }
@@ -74,6 +78,9 @@ impl CallView<'_> {
         });
         if last.is_some() {
             self.state.last = last;
+        }
+        if len > SHORT_MAX {
+            self.state.note_read_bytes(len);
         }
         result
     }
@@ -214,11 +221,13 @@ impl CallView<'_> {
             },
             Some(Value::Same) | None => {}
         }
-        self.read(ReadKind::Field(key, field.into()), |this, kind| {
+        let mut len = 0;
+        let result = self.read(ReadKind::Field(key, field.into()), |this, kind| {
             let ReadKind::Field(key, field) = kind else {
                 return (Ok(None), 0);
             };
             let result = server_reads::field(this.server(), key, field, |bytes| {
+                len = bytes.len();
                 (hash_of(bytes), read(bytes))
             });
             let (hash, result) = match result {
@@ -227,7 +236,11 @@ impl CallView<'_> {
                 Err(error) => (Err(error.clone()), Err(error)),
             };
             (result, hash_result(&hash))
-        })
+        });
+        if len > SHORT_MAX {
+            self.state.note_read_bytes(len);
+        }
+        result
     }
 
     pub(crate) fn hash_set(
@@ -278,10 +291,7 @@ impl CallView<'_> {
         let fields = match self.state.write_set.get(key).map(|change| &change.value) {
             Some(Value::Hash(_)) => None,
             Some(Value::String(_)) => return Err(StoreError::WrongType),
-            Some(Value::Gone) => Some(Fields {
-                fresh: true,
-                ..Fields::default()
-            }),
+            Some(Value::Gone) => Some(Fields::of_hash(0)),
             Some(Value::Same) | None => {
                 let len = self.read(ReadKind::HashLen(key.clone()), |this, kind| {
                     let ReadKind::HashLen(key) = kind else {
@@ -291,11 +301,7 @@ impl CallView<'_> {
                     let hash = hash_result(&result);
                     (result, hash)
                 })?;
-                Some(Fields {
-                    fresh: len == 0,
-                    len,
-                    ..Fields::default()
-                })
+                Some(Fields::of_hash(len))
             }
         };
         if let Some(fields) = fields {
@@ -369,17 +375,24 @@ impl CallView<'_> {
         if self.on_main_thread {
             let (result, _) = read_now(self, &kind);
             if self.state.reads.last().is_none_or(|last| last.kind != kind) {
-                self.state.reads.push(Read { kind, hash: None });
+                self.state.reads.push(Read {
+                    kind,
+                    hash: None,
+                    work: LOOKUP,
+                });
             }
             return result;
         }
-        if self.state.reads.len() <= CHECKED_MAX && !self.reads_hold() {
+        let checks =
+            self.state.reads.len() <= CHECKED_MAX && self.state.reads_work() <= CHECKED_WORK_MAX;
+        if checks && !self.reads_hold() {
             return Err(StoreError::Conflict);
         }
         let (result, hash) = read_now(self, &kind);
         self.state.reads.push(Read {
             kind,
             hash: Some(hash),
+            work: LOOKUP,
         });
         result
     }
@@ -389,6 +402,7 @@ impl CallView<'_> {
         if self.state.conflict {
             return false;
         }
+        self.state.add_work(self.state.reads_work());
         let reads = std::mem::take(&mut self.state.reads);
         let hold = reads.iter().all(|read| {
             read.hash

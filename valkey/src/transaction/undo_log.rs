@@ -9,6 +9,7 @@
 //! they are undone, all without releasing the server's lock.
 
 use ferrite_protocol::argv::{OwnedArgv, Words};
+use ferrite_protocol::budget::{self, Budget, COMMAND, lookups};
 use ferrite_protocol::keyspace::StoreError;
 
 use crate::api::command_call::Format;
@@ -39,6 +40,7 @@ impl CallView<'_> {
         argv: &[&[u8]],
         keys: Option<&[&[u8]]>,
         writes: bool,
+        budget: &Budget<'_>,
         reply: &mut Vec<u8>,
     ) -> Result<(), StoreError> {
         self.with_journal(|this| {
@@ -55,12 +57,16 @@ impl CallView<'_> {
             let seen = if writes {
                 this.run_undoable(argv, keys.unwrap_or_default(), format, see)?
             } else {
-                server_reads::command(this.context, argv, format, see)
+                server_reads::command_within(this.context, argv, format, Some(budget), see)
             };
             let seen = seen
                 .ok_or_else(|| StoreError::Failed("the server would not run the command".into()))?;
             let argv = repeatable(argv, reply);
-            this.state.journal.steps.push(Step::Command { argv, seen });
+            this.state.journal.steps.push(Step::Command {
+                argv,
+                seen,
+                work: COMMAND,
+            });
             Ok(())
         })
     }
@@ -136,6 +142,7 @@ impl CallView<'_> {
 
     /// Does every step again. Returns true if each had the same result.
     pub(crate) fn replay(&mut self, replicate: bool) -> bool {
+        self.state.add_work(self.state.journal.work());
         let steps = std::mem::take(&mut self.state.journal.steps);
         self.state.journal.applied = true;
         let same = steps.iter().all(|step| self.step(step, replicate));
@@ -145,7 +152,7 @@ impl CallView<'_> {
 
     fn step(&mut self, step: &Step, replicate: bool) -> bool {
         match step {
-            Step::Command { argv, seen } => {
+            Step::Command { argv, seen, .. } => {
                 let argv = argv.words();
                 let format = if replicate {
                     Format::CallerReplicated
@@ -234,6 +241,13 @@ impl CallView<'_> {
                 if dump.len() > SAVED_BYTES_MAX {
                     return Err(too_large(name, dump.len(), SAVED_BYTES_MAX));
                 }
+                // It is written out now, and maybe read back.
+                let elements = match kind {
+                    ValueKind::String => 0,
+                    _ => lookups(len),
+                };
+                self.state
+                    .add_work(2 * budget::bytes(dump.len() as u64) + elements);
                 let at = match lifetime {
                     Lifetime::At(at) => Some(at),
                     Lifetime::Never | Lifetime::NoKey => None,

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
+use ferrite_protocol::budget::{LOOKUP, bytes};
 use foldhash::fast::RandomState;
 
-/// From this number of keys on, keys are found by a hash table and not by comparing each.
+/// From this number of keys or fields on, they are found by a hash table and not by comparing each.
 const INDEXED_FROM: usize = 16;
 
 /// A key of a call: by position if its command declared it, or else by name.
@@ -52,20 +53,47 @@ pub(crate) struct Fields {
     pub(crate) len: usize,
     /// The changed fields; those without a value are deleted.
     pub(crate) changed: Vec<(Box<[u8]>, FieldValue)>,
+    /// Where each of them is, if there are many.
+    index: Option<HashMap<Box<[u8]>, usize, RandomState>>,
 }
 
 impl Fields {
+    /// Creates changes of a hash that has `len` fields; of a new one if it has none.
+    pub(crate) fn of_hash(len: usize) -> Self {
+        Self {
+            fresh: len == 0,
+            len,
+            ..Self::default()
+        }
+    }
+
+    fn position(&self, field: &[u8]) -> Option<usize> {
+        match &self.index {
+            Some(index) => index.get(field).copied(),
+            None => self.changed.iter().position(|(name, _)| **name == *field),
+        }
+    }
+
     pub(crate) fn get(&self, field: &[u8]) -> Option<Option<&[u8]>> {
-        self.changed
-            .iter()
-            .find(|(name, _)| **name == *field)
-            .map(|(_, value)| value.as_deref())
+        self.position(field).map(|at| self.changed[at].1.as_deref())
     }
 
     pub(crate) fn put(&mut self, field: &[u8], value: FieldValue) {
-        match self.changed.iter_mut().find(|(name, _)| **name == *field) {
-            Some((_, slot)) => *slot = value,
-            None => self.changed.push((field.into(), value)),
+        if let Some(at) = self.position(field) {
+            self.changed[at].1 = value;
+            return;
+        }
+        let at = self.changed.len();
+        self.changed.push((field.into(), value));
+        match &mut self.index {
+            Some(index) => {
+                index.insert(field.into(), at);
+            }
+            None if self.changed.len() >= INDEXED_FROM => {
+                let fields = self.changed.iter().enumerate();
+                self.index = Some(fields.map(|(at, (name, _))| (name.clone(), at)).collect());
+            }
+            None => {}
         }
     }
 }
@@ -98,6 +126,24 @@ pub(crate) struct WriteSet {
 impl WriteSet {
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Returns the units of applying the changes, besides one access for each key: of their fields and
+    /// bytes.
+    pub(crate) fn work(&self) -> u64 {
+        let units = |(_, change): &(KeyRef, Change)| match &change.value {
+            Value::Same | Value::Gone => 0,
+            Value::String(text) => bytes(text.len() as u64),
+            Value::Hash(fields) => fields.changed.iter().fold(0, |sum: u64, (name, value)| {
+                let len = name.len() + value.as_ref().map_or(0, Vec::len);
+                sum.saturating_add(LOOKUP + bytes(len as u64))
+            }),
+        };
+        self.entries.iter().map(units).fold(0, u64::saturating_add)
     }
 
     /// Number of changes for which memory is allocated.
@@ -158,7 +204,7 @@ impl WriteSet {
 
 #[cfg(test)]
 mod tests {
-    use super::{Change, Expiry, Fields, KeyRef, Value, WriteSet};
+    use super::{Change, Expiry, Fields, KeyRef, LOOKUP, Value, WriteSet};
 
     fn string(text: &str) -> Change {
         Change {
@@ -192,11 +238,47 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_exists_while_it_has_fields() {
-        let mut fields = Fields {
-            len: 1,
-            ..Fields::default()
+    fn the_work_of_applying_grows_with_keys_fields_and_bytes() {
+        let mut write_set = WriteSet::default();
+        assert_eq!((write_set.len(), write_set.work()), (0, 0));
+        write_set.put(&KeyRef::Declared(0), string(&"x".repeat(8_000)));
+        assert_eq!((write_set.len(), write_set.work()), (1, 1_000));
+        let mut fields = Fields::of_hash(0);
+        for field in 0..100 {
+            fields.put(format!("{field:08}").as_bytes(), Some(b"12345678".to_vec()));
+        }
+        let hash = Change {
+            value: Value::Hash(fields),
+            expiry: Expiry::Keep,
         };
+        write_set.put(&KeyRef::Declared(1), hash);
+        assert_eq!(write_set.work(), 1_000 + 100 * (LOOKUP + 2));
+    }
+
+    #[test]
+    fn the_last_change_of_a_field_counts_however_many_there_are() {
+        for count in [1, 15, 16, 17, 100] {
+            let mut fields = Fields::of_hash(0);
+            let name = |field: usize| field.to_string().into_bytes();
+            for field in 0..count {
+                fields.put(&name(field), Some(b"first".to_vec()));
+            }
+            for field in 0..count {
+                fields.put(&name(field), (field % 2 == 0).then(|| name(field)));
+            }
+            assert_eq!(fields.changed.len(), count);
+            for field in 0..count {
+                let expected = (field % 2 == 0).then(|| name(field));
+                assert_eq!(fields.get(&name(field)), Some(expected.as_deref()));
+            }
+            assert_eq!(fields.get(b"other"), None);
+            assert_eq!(fields.index.is_some(), count >= 16);
+        }
+    }
+
+    #[test]
+    fn a_hash_exists_while_it_has_fields() {
+        let mut fields = Fields::of_hash(1);
         assert_eq!(fields.get(b"a"), None, "the server knows");
         fields.put(b"a", None);
         fields.len = 0;

@@ -168,6 +168,13 @@ impl MemoryTransaction {
         }
     }
 
+    /// Returns the number at a key; 0 if there is none.
+    fn units(&self, key: &str) -> u64 {
+        let text = self.bytes(key.as_bytes()).ok().flatten();
+        let text = text.and_then(|bytes| std::str::from_utf8(bytes).ok());
+        text.and_then(|text| text.parse().ok()).unwrap_or(0)
+    }
+
     fn write(&self) -> Result<(), StoreError> {
         match self.mode {
             Mode::Write => Ok(()),
@@ -360,6 +367,16 @@ impl Transaction for MemoryTransaction {
     fn end_exclusive(&mut self) {
         self.exclusive = false;
         self.ended_exclusive.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The number at `extra`, after each operation.
+    fn take_extra_work(&mut self) -> u64 {
+        self.units("extra")
+    }
+
+    /// The number at `heavy`.
+    fn commit_work(&self) -> u64 {
+        self.units("heavy")
     }
 
     fn commit(self) -> Result<u64, CommitError> {

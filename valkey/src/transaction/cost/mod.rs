@@ -1,0 +1,5 @@
+//! The cost of the server's own commands, which it runs to their ends.
+
+pub(crate) mod foreseen;
+pub(crate) mod listing;
+pub(crate) mod shape;
