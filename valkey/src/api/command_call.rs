@@ -13,6 +13,9 @@ use crate::api::context::{Caller, Context};
 use crate::api::ffi::{CallReply, RmString, api};
 use crate::api::string::Owned;
 
+/// The reply of `PING`.
+const PONG: &[u8] = b"+PONG\r\n";
+
 impl<'a> Context<'a> {
     /// Runs the command `name` with the arguments `argv`. Returns `None` if the server would not
     /// run it.
@@ -29,13 +32,15 @@ impl<'a> Context<'a> {
         }
         // While a module listens to keyspace events, Valkey 9.1 collects the replies of some commands
         // before it sends them, and leaves them where they are if the command fails early (GETSET of a
-        // list). The next command that runs for a module gets that reply as its own.
-        let late = self.call_once(c"PING", c"Ev", &[])?;
-        Some(if late.bytes() == b"+PONG\r\n" {
-            reply
-        } else {
-            late
-        })
+        // list). The next command that runs for a module gets that reply before its own.
+        let mut late = self.call_once(c"PING", c"Ev", &[])?;
+        if late.bytes() == PONG {
+            return Some(reply);
+        }
+        if late.bytes().ends_with(PONG) {
+            late.cut = PONG.len();
+        }
+        Some(late)
     }
 
     fn call_once(self, name: &CStr, format: &CStr, argv: &[Owned<'_>]) -> Option<ServerReply<'a>> {
@@ -154,6 +159,8 @@ impl RunError {
 /// A reply in RESP, freed when dropped.
 pub(crate) struct ServerReply<'a> {
     raw: NonNull<CallReply>,
+    /// Bytes at its end that are another command's.
+    cut: usize,
     _context: PhantomData<Context<'a>>,
 }
 
@@ -161,6 +168,7 @@ impl ServerReply<'_> {
     pub(crate) fn new(raw: *mut CallReply) -> Option<Self> {
         NonNull::new(raw).map(|raw| Self {
             raw,
+            cut: 0,
             _context: PhantomData,
         })
     }
@@ -173,8 +181,8 @@ impl ServerReply<'_> {
         if start.is_null() {
             return &[];
         }
-        // SAFETY: as just said.
-        unsafe { std::slice::from_raw_parts(start.cast::<u8>(), len) }
+        // SAFETY: as just said; only the end is left out.
+        unsafe { std::slice::from_raw_parts(start.cast::<u8>(), len.saturating_sub(self.cut)) }
     }
 
     /// Returns the text of an error reply, without the minus.
