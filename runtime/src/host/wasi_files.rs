@@ -223,6 +223,13 @@ pub(super) fn seek<K: Keyspace>(
     }
 }
 
+/// Takes the fuel for the guest's vectors themselves, which may all be empty.
+fn charge_table<K: Keyspace>(guest: &mut Guest<'_, K>, vectors: u32, count: u32) -> Result<()> {
+    let bytes = u64::from(VECTOR_BYTES) * u64::from(count);
+    guest.view()?.span_of(vectors, bytes)?;
+    guest.charge_bytes(u64::from(count), bytes)
+}
+
 pub(super) fn fd_pread<K: Keyspace>(
     guest: &mut Guest<'_, K>,
     fd: i32,
@@ -253,7 +260,8 @@ pub(super) fn read<K: Keyspace>(
     if count > VECTORS_MAX {
         return Ok(errno::INVAL);
     }
-    view.span_of(vectors, u64::from(VECTOR_BYTES) * u64::from(count))?;
+    charge_table(guest, vectors, count)?;
+    let view = guest.view()?;
     let start = match view.state.files.position(fd) {
         Ok(position) => offset.unwrap_or(position),
         Err(errno) => return Ok(errno),
@@ -331,7 +339,8 @@ pub(super) fn write<K: Keyspace>(
     if count > VECTORS_MAX {
         return Ok(errno::INVAL);
     }
-    view.span_of(vectors, u64::from(VECTOR_BYTES) * u64::from(count))?;
+    charge_table(guest, vectors, count)?;
+    let view = guest.view()?;
     let files = &mut view.state.files;
     let position = match (files.write_position(fd), offset) {
         (Err(errno), _) => return Ok(errno),

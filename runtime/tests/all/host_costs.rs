@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use ferrite_protocol::resp::Protocol;
+use ferrite_runtime::RuntimeOptions;
 use ferrite_runtime::call::request::CallRequest;
+use ferrite_runtime::policy::files::directory::Directory;
 use ferrite_wasm_abi::IMPORTS;
 use ferrite_wasm_abi::wasi::{PREVIEW1, PREVIEW1_MODULE};
 
@@ -112,10 +114,66 @@ const WITHOUT_BYTES: [&str; 32] = [
     "sock_shutdown",
 ];
 
-/// A guest that writes the pairs and then makes a call, if there is one.
-fn caller(call: Option<(&str, &str)>) -> String {
+/// Names in the directory that is listed, and bytes of the scratch directory.
+const NAMES: u64 = 500;
+const SCRATCH: u64 = 8 << 20;
+
+/// Calls on open files, with the units that they owe at least. `F` stands for a file of the text's
+/// length, `D` for a directory, `W` for a file that is written, `Z` for pairs without a length, and `O`
+/// for one pair.
+const FILE_CALLS: [(&str, &str, u64); 13] = [
+    ("fd_read", "F P 512", TEXT / BYTES_PER_UNIT),
+    ("fd_pread", "F P 0L 512", TEXT / BYTES_PER_UNIT),
+    ("fd_read", "F Z 512", PAIRS),
+    ("fd_pread", "F Z 0L 512", PAIRS),
+    ("fd_write", "W P 512", (SCRATCH - 2 * KEY) / BYTES_PER_UNIT),
+    (
+        "fd_pwrite",
+        "W P 0L 512",
+        (SCRATCH - 2 * KEY) / BYTES_PER_UNIT,
+    ),
+    ("fd_write", "W Z 512", PAIRS),
+    ("fd_pwrite", "W Z 0L 512", PAIRS),
+    ("fd_pwrite", "W O 7000000L 512", 7_000_000 / BYTES_PER_UNIT),
+    (
+        "fd_filestat_set_size",
+        "W 8000000L",
+        8_000_000 / BYTES_PER_UNIT,
+    ),
+    (
+        "fd_readdir",
+        "D T 0L 512",
+        TEXT / BYTES_PER_UNIT + NAMES * 50,
+    ),
+    ("path_filestat_get", "3 0 2000300 4 512", SYSTEM_CALL),
+    ("path_unlink_file", "4 2000304 1", SYSTEM_CALL),
+];
+
+/// Units of a system call.
+const SYSTEM_CALL: u64 = 1_000;
+
+/// Opens the files of [`FILE_CALLS`], and puts their descriptors behind the text.
+const OPEN_FILES: &str = r#"
+    (if (call $open_file (i32.const 3) (i32.const 0) (i32.const 2000304) (i32.const 1) (i32.const 0)
+            (i64.const 2) (i64.const 0) (i32.const 0) (i32.const 2000200)) (then unreachable))
+    (if (call $open_file (i32.const 3) (i32.const 0) (i32.const 2000300) (i32.const 4) (i32.const 2)
+            (i64.const 0) (i64.const 0) (i32.const 0) (i32.const 2000204)) (then unreachable))
+    (if (call $open_file (i32.const 4) (i32.const 0) (i32.const 2000304) (i32.const 1) (i32.const 1)
+            (i64.const 66) (i64.const 0) (i32.const 0) (i32.const 2000208)) (then unreachable))"#;
+
+/// A guest that writes the pairs and then makes a call, if there is one, after it has opened `files`.
+fn caller(call: Option<(&str, &str)>, files: bool) -> String {
     let mut imports = String::new();
     let mut code = String::new();
+    let mut opening = "";
+    if files {
+        opening = OPEN_FILES;
+        let _ = write!(
+            imports,
+            r#"(import "{PREVIEW1_MODULE}" "path_open" (func $open_file
+                (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))"#
+        );
+    }
     if let Some((name, arguments)) = call {
         for import in PREVIEW1.iter().filter(|import| import.name == name) {
             let params: Vec<_> = import.params.iter().map(|ty| ty.name()).collect();
@@ -138,6 +196,11 @@ fn caller(call: Option<(&str, &str)>) -> String {
                 "k" => number("i32", "0") + &number("i32", "1"),
                 "P" => number("i32", &TEXT.to_string()) + &number("i32", &PAIRS.to_string()),
                 "C" => number("i32", "2000000") + &number("i32", "4"),
+                "Z" => number("i32", "3000000") + &number("i32", &PAIRS.to_string()),
+                "O" => number("i32", &TEXT.to_string()) + &number("i32", "1"),
+                "F" => "(i32.load (i32.const 2000200))".to_owned(),
+                "D" => "(i32.load (i32.const 2000204))".to_owned(),
+                "W" => "(i32.load (i32.const 2000208))".to_owned(),
                 _ => match (argument.strip_suffix('L'), argument.strip_suffix('D')) {
                     (Some(long), _) => number("i64", long),
                     (None, Some(double)) => number("f64", double),
@@ -154,12 +217,15 @@ fn caller(call: Option<(&str, &str)>) -> String {
     }
     guest(&format!(
         r#"(data (i32.const 2000000) "ECHO")
+        (data (i32.const 2000300) "many")
+        (data (i32.const 2000304) "f")
         (func (export "run") (local $at i32)
             (local.set $at (i32.const {TEXT}))
             (loop $next
                 (i64.store (local.get $at) (i64.const {}))
                 (local.set $at (i32.add (local.get $at) (i32.const 8)))
                 (br_if $next (i32.lt_u (local.get $at) (i32.const {}))))
+            {opening}
             {code})"#,
         KEY << 32,
         TEXT + 8 * PAIRS,
@@ -175,10 +241,19 @@ fn caller(call: Option<(&str, &str)>) -> String {
 
 /// The fuel of a call of this guest, whatever its end.
 async fn fuel_of(call: Option<(&str, &str)>) -> u64 {
-    let host = Host::new();
+    fuel_with(call, &[]).await
+}
+
+/// The same, with these directories, in which files are open.
+async fn fuel_with(call: Option<(&str, &str)>, directories: &[Directory]) -> u64 {
+    let host = Host::with_runtime(RuntimeOptions {
+        directories: directories.to_vec(),
+        ..RuntimeOptions::default()
+    });
     host.keyspace.put("\0", &"v".repeat(TEXT as usize));
-    let function = host.load_with(&caller(call), |spec| {
+    let function = host.load_with(&caller(call, !directories.is_empty()), |spec| {
         spec.limits.fuel_max = 1_000_000_000;
+        spec.directories = directories.into();
     });
     let (key, arg) = ("k".repeat(KEY as usize), "a".repeat(TEXT as usize));
     let (keys, args) = ([key.as_bytes()], [arg.as_bytes()]);
@@ -213,5 +288,26 @@ async fn every_host_function_is_paid_by_the_bytes_that_a_guest_names() {
             paid >= owed,
             "{name} {arguments}: {paid} units for {bytes} bytes"
         );
+    }
+}
+
+#[tokio::test]
+async fn calls_on_open_files_are_paid_by_what_they_read_and_write() {
+    let root = tempfile::tempdir().expect("a folder");
+    let many = root.path().join("many");
+    std::fs::create_dir(&many).expect("a folder");
+    for name in 0..NAMES {
+        std::fs::write(many.join(format!("{name:0200}")), "").expect("a file");
+    }
+    std::fs::write(root.path().join("f"), vec![b'x'; TEXT as usize]).expect("a file");
+    let directories = [
+        Directory::new("data", root.path()).expect("a name"),
+        Directory::scratch("work", SCRATCH).expect("a name"),
+    ];
+    let before = fuel_with(None, &directories).await;
+    for (name, arguments, owed) in FILE_CALLS {
+        let fuel = fuel_with(Some((name, arguments)), &directories).await;
+        let paid = fuel.saturating_sub(before);
+        assert!(paid >= owed, "{name} {arguments}: {paid} units of {owed}");
     }
 }
