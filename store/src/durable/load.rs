@@ -351,3 +351,121 @@ fn list(elements: Vec<Blob>, first: i64) -> List {
     list.first = first;
     list
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Disk, Garbage, OpenError, Reader};
+    use crate::api::session::Session;
+    use crate::api::store::{Flow, Store};
+    use crate::durable::DiskOptions;
+    use crate::keyspace::table::Table;
+    use crate::options::StoreOptions;
+    use ferrite_protocol::resp::Encoder;
+
+    /// Inputs in a plain run; `FERRITE_FUZZ_INPUTS` sets another number.
+    const INPUTS: u32 = 3_000;
+
+    /// One of each kind of record.
+    const DATA: [&str; 12] = [
+        "SET text value",
+        "SET mortal value PX 100000",
+        "HSET hash f v g w",
+        "HPEXPIRE hash 100000 FIELDS 1 f",
+        "SADD set m n o",
+        "ZADD zset 1.5 m -2 n",
+        "RPUSH list a b c d",
+        "LINSERT list BEFORE b x",
+        "LSET list 0 y",
+        "SETRANGE pages 9999 x",
+        "SELECT 3",
+        "SET other 7",
+    ];
+
+    fn read_all(reader: &mut Reader<'_>) -> Result<usize, OpenError> {
+        reader.commit()?;
+        let spaces = reader.spaces()?;
+        let collections = reader.collections()?;
+        let (shards, _) = reader.keys(&spaces, collections)?;
+        let tables = shards.iter().flat_map(|shard| &shard.tables);
+        Ok(tables.map(Table::len).sum())
+    }
+
+    /// Records that anybody may have written, with right checksums: they are read, or told as damage.
+    #[test]
+    fn damaged_records_are_told_or_read_without_a_panic() {
+        let inputs = std::env::var("FERRITE_FUZZ_INPUTS").map_or(INPUTS, |text| {
+            text.parse().expect("FERRITE_FUZZ_INPUTS is a number")
+        });
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let store = Store::open(&StoreOptions::default(), DiskOptions::new(folder.path()))
+            .expect("an empty directory");
+        let mut session = Session::new();
+        for line in DATA {
+            let argv: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+            let flow = store.execute(&mut session, &argv, &mut Encoder::default());
+            assert!(matches!(flow, Flow::Done), "{line}");
+        }
+        store.close(Duration::from_secs(10)).expect("it is written");
+        drop(store);
+        let disk = Disk::open(folder.path()).expect("the same directory");
+        let maps = [&disk.keys, &disk.elements, &disk.meta];
+        let records: Vec<(usize, Vec<u8>, Vec<u8>)> = maps
+            .iter()
+            .enumerate()
+            .flat_map(|(at, map)| {
+                map.iter().map(move |record| {
+                    let (key, value) = record.into_inner().expect("it is read");
+                    (at, key.to_vec(), value.to_vec())
+                })
+            })
+            .collect();
+        assert!(records.len() > 15, "{}", records.len());
+        let mut reader = Reader {
+            directory: folder.path(),
+            disk: &disk,
+            garbage: Garbage::default(),
+        };
+        let whole = read_all(&mut reader).expect("it is not damaged yet");
+        let mut random = fastrand::Rng::with_seed(5);
+        let (mut told, mut read) = (0, 0);
+        for _ in 0..inputs {
+            let (map, key, value) = &records[random.usize(..records.len())];
+            let (mut new_key, mut new_value) = (key.clone(), value.clone());
+            for _ in 0..random.u32(1..3) {
+                let part = if random.bool() {
+                    &mut new_key
+                } else {
+                    &mut new_value
+                };
+                let at = random.usize(..=part.len());
+                match random.u8(..5) {
+                    0 if at < part.len() => part[at] = random.u8(..),
+                    1 if at < part.len() => part[at] ^= 1 << random.u8(..8),
+                    2 => part.truncate(at),
+                    3 => part.insert(at, random.u8(..)),
+                    _ => part.extend((0..random.usize(..9)).map(|_| random.u8(..))),
+                }
+            }
+            if new_key.is_empty() {
+                continue;
+            }
+            maps[*map].remove(&**key).expect("removed");
+            let before = maps[*map].get(&*new_key).expect("read");
+            maps[*map].insert(&*new_key, &*new_value).expect("written");
+            match read_all(&mut reader) {
+                Ok(_) => read += 1,
+                Err(OpenError::Damaged { .. }) => told += 1,
+                Err(other) => panic!("{other}"),
+            }
+            match before {
+                Some(before) => maps[*map].insert(&*new_key, before).expect("written"),
+                None => maps[*map].remove(&*new_key).expect("removed"),
+            }
+            maps[*map].insert(&**key, &**value).expect("written");
+        }
+        assert_eq!(read_all(&mut reader).ok(), Some(whole));
+        assert!(told > inputs / 10 && read > inputs / 10, "{told} {read}");
+    }
+}

@@ -293,7 +293,7 @@ fn victim() {
 }
 
 /// One transaction on four keys of different types that must agree.
-fn step(transaction: &mut Transaction, worker: usize) -> Result<i64, StoreError> {
+pub(crate) fn step(transaction: &mut Transaction, worker: usize) -> Result<i64, StoreError> {
     let key = |name: &str| format!("{name}:{worker}").into_bytes();
     let number = transaction.increment(&key("counter"), 1)?;
     let text = number.to_string();

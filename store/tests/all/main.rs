@@ -5,6 +5,7 @@
     reason = "what was skipped, and how much was tried, is worth saying"
 )]
 
+mod allocations;
 mod basics;
 mod blocking;
 mod client;
