@@ -289,6 +289,28 @@ mod tests {
         assert_eq!(Definition::from_json(b""), None);
     }
 
+    /// Definitions as from the bus or a file, cut and changed at every place.
+    #[test]
+    fn damaged_definitions_are_refused_or_read_back() {
+        let json = definition("trigger/t", Some(r#"{"added":1}"#), u64::MAX).to_json();
+        let mut table = Table::default();
+        let mut read = 0;
+        for at in 0..json.len() {
+            assert_eq!(Definition::from_json(&json[..at]), None, "{at}");
+            for bit in 0..8 {
+                let mut changed = json.clone();
+                changed[at] ^= 1 << bit;
+                if let Some(one) = Definition::from_json(&changed) {
+                    assert_eq!(Definition::from_json(&one.to_json()), Some(one.clone()));
+                    table.put(one);
+                    read += 1;
+                }
+            }
+        }
+        assert!(read > 0, "a changed name is a name");
+        table.hash();
+    }
+
     #[test]
     fn stamps_rise_and_the_hash_tells_them() {
         let first = Stamp::after(None, "a".to_owned());

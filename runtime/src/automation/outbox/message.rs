@@ -197,6 +197,15 @@ mod tests {
         for len in 0..bytes.len() {
             assert_eq!(OutboxMessage::parse(&bytes[..len]), None, "{len}");
         }
+        for at in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut changed = bytes.clone();
+                changed[at] ^= 1 << bit;
+                let _ = origin_of(&changed);
+                let again = OutboxMessage::parse(&changed).map(|message| message.to_bytes());
+                assert!(again.is_none_or(|again| again == changed), "{at} {bit}");
+            }
+        }
         let name = record_name(b"outbox/", 10);
         assert_eq!(number_of(b"outbox/", &name), Some(10));
         assert_eq!(number_of(b"outbox-dead/", &name), None);

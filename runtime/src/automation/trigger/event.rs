@@ -256,7 +256,16 @@ mod tests {
         for len in 0..bytes.len() {
             assert_eq!(QueuedEvent::parse(&bytes[..len]), None, "{len}");
         }
-        assert_eq!(QueuedEvent::parse(&[bytes, vec![0]].concat()), None);
+        assert_eq!(QueuedEvent::parse(&[&*bytes, &[0]].concat()), None);
+        for at in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut changed = bytes.clone();
+                changed[at] ^= 1 << bit;
+                let _ = lane_of(&changed);
+                let again = QueuedEvent::parse(&changed).map(|event| event.to_bytes());
+                assert!(again.is_none_or(|again| again == changed), "{at} {bit}");
+            }
+        }
     }
 
     #[test]

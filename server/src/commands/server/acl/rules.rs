@@ -296,6 +296,73 @@ mod tests {
         assert!(!allows(&most, "SHUTDOWN") && allows(&most, "WASM.LIST"));
     }
 
+    /// Rules that are damaged or put together at random: each is refused with a reason, or applies.
+    #[test]
+    fn no_rule_breaks_the_reader() {
+        const RULES: [&str; 24] = [
+            "on",
+            "off",
+            "nopass",
+            ">pw",
+            "<pw",
+            "resetpass",
+            "reset",
+            "~app:*",
+            "%R~ref:*",
+            "%W~[a-",
+            "%RW~*",
+            "allkeys",
+            "resetkeys",
+            "+@all",
+            "-@dangerous",
+            "+set",
+            "-get",
+            "+config|get",
+            "+config|",
+            "functions=a*+b",
+            "&*",
+            "allchannels",
+            "(+get ~a)",
+            "#00",
+        ];
+        let inputs = std::env::var("FERRITE_FUZZ_INPUTS").map_or(3_000, |text| {
+            text.parse().expect("FERRITE_FUZZ_INPUTS is a number")
+        });
+        let mut random = fastrand::Rng::with_seed(7);
+        let (mut refused, mut read) = (0, 0);
+        for _ in 0..inputs {
+            let mut user = User::powerless("app");
+            for _ in 0..random.usize(1..8) {
+                let mut rule = RULES[random.usize(..RULES.len())].as_bytes().to_vec();
+                if random.u8(..3) == 0 {
+                    let at = random.usize(..=rule.len());
+                    match random.u8(..3) {
+                        0 => rule.truncate(at),
+                        1 => rule.insert(at, *random.choice(b"+-@~%|*[]()= \\x").unwrap_or(&b'x')),
+                        _ => rule.extend_from_slice(RULES[random.usize(..RULES.len())].as_bytes()),
+                    }
+                }
+                let Ok(rule) = String::from_utf8(rule) else {
+                    continue;
+                };
+                match apply(&mut user, &rule, &TABLE) {
+                    Ok(()) => read += 1,
+                    Err(problem) => {
+                        assert!(!problem.is_empty(), "{rule}");
+                        refused += 1;
+                    }
+                }
+            }
+            // What it may do does not depend on how it was said.
+            let _ = allows(&user, "GET app:1");
+            let _ = allows(&user, "CONFIG GET *");
+        }
+        assert!(
+            refused > inputs / 10 && read > inputs / 10,
+            "{refused} {read}"
+        );
+    }
+
     #[test]
     fn a_line_gives_the_same_user() {
         for rules in [
