@@ -1,7 +1,12 @@
 //! Compares the whole compilation of modules with wasmtime's alone, with the same settings.
 //!
 //! `cargo run --release -p ferrite-benches --example compile_ratio -- FILE…` prints a table. Both take
-//! turns; the ratio is that of the medians.
+//! turns; the ratio is that of the medians. A file in text is parsed and a component is flattened before,
+//! for both.
+//!
+//! The files to take: the modules of all examples (below `target/examples` and `target/guests`), one in Go
+//! with `net/http`, the engine of JavaScript (`target/javascript/engine.wasm`), the component of a
+//! function in Python, and the kernels in `benches/functions/kernels`.
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -32,7 +37,11 @@ fn main() -> io::Result<()> {
     )?;
     writeln!(out, "|---|---|---|---|---|")?;
     for path in std::env::args_os().skip(1).map(PathBuf::from) {
-        let wasm = std::fs::read(&path)?;
+        let file = std::fs::read(&path)?;
+        let bounds = SourceLimits::default();
+        let wasm = ferrite_compiler::to_wasm(&file, &bounds).map_err(|error| failed(&error))?;
+        let wasm = ferrite_compiler::flatten::flatten(&wasm, &bounds)
+            .map_err(|error| failed(&error))?;
         let (mut theirs, mut ours) = (Vec::new(), Vec::new());
         let began = Instant::now();
         while theirs.len() < ROUNDS && (theirs.len() < 3 || began.elapsed() < LONG) {

@@ -1,0 +1,30 @@
+;; Sorts random numbers by quicksort, and returns the one in the middle.
+(module
+  (memory (export "memory") 16)
+  (func $swap (param $one i32) (param $other i32) (local $kept i64)
+    (local.set $kept (i64.load (local.get $one)))
+    (i64.store (local.get $one) (i64.load (local.get $other)))
+    (i64.store (local.get $other) (local.get $kept)))
+  (func $sort (param $first i32) (param $last i32) (local $low i32) (local $at i32) (local $pivot i64)
+    (if (i32.ge_s (local.get $first) (local.get $last)) (then (return)))
+    (local.set $pivot (i64.load (local.get $last)))
+    (local.set $low (local.get $first))
+    (local.set $at (local.get $first))
+    (loop $next
+      (if (i64.lt_u (i64.load (local.get $at)) (local.get $pivot))
+        (then
+          (call $swap (local.get $low) (local.get $at))
+          (local.set $low (i32.add (local.get $low) (i32.const 8)))))
+      (local.set $at (i32.add (local.get $at) (i32.const 8)))
+      (br_if $next (i32.lt_s (local.get $at) (local.get $last))))
+    (call $swap (local.get $low) (local.get $last))
+    (call $sort (local.get $first) (i32.sub (local.get $low) (i32.const 8)))
+    (call $sort (i32.add (local.get $low) (i32.const 8)) (local.get $last)))
+  (func (export "run") (param $seed i64) (result i64) (local $at i32)
+    (loop $fill
+      (local.set $seed (i64.add (i64.mul (local.get $seed) (i64.const 6364136223846793005)) (i64.const 1442695040888963407)))
+      (i64.store (local.get $at) (i64.shr_u (local.get $seed) (i64.const 16)))
+      (local.set $at (i32.add (local.get $at) (i32.const 8)))
+      (br_if $fill (i32.lt_u (local.get $at) (i32.const 80000))))
+    (call $sort (i32.const 0) (i32.const 79992))
+    (i64.load (i32.const 40000))))
