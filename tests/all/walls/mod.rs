@@ -1,10 +1,13 @@
 //! Tries to get through the walls that `docs/security.md` describes, on every host.
 
 mod access_control;
+mod foreseen;
+mod names;
 mod promises;
 mod restricted;
 mod rollback;
 mod samples;
+mod touched;
 
 use ferrite_tests::{Client, Engine, EngineKind, Reply, Server, encode};
 
