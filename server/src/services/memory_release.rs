@@ -1,7 +1,8 @@
-//! Gives memory back to the system after much of the data is gone.
+//! Gives memory back to the system after much of the data is gone, and while the disk's tables are merged.
 //!
-//! The allocator keeps what is freed for later use. After a flush that would be almost everything, and
-//! `max_memory`, which looks at what the process takes up, would refuse commands for nothing.
+//! The allocator keeps what is freed for later use, for each thread apart. After a flush that would be
+//! almost everything, and where much is written it grows with each table that is merged. `max_memory`,
+//! which looks at what the process takes up, would refuse commands for nothing.
 
 #![allow(
     unsafe_code,
@@ -18,6 +19,13 @@ const FREED_MIN: u64 = 50_000;
 /// Shortest time between two releases: each looks at everything that is free.
 const RELEASE_INTERVAL: Duration = Duration::from_secs(5);
 
+/// Time between two looks at what the allocator keeps.
+const LOOK_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Bytes that the allocator must keep.
+#[cfg(target_env = "gnu")]
+const KEPT_MIN: usize = 16 << 20;
+
 /// Decides when to release memory.
 #[derive(Debug, Default)]
 pub(crate) struct MemoryRelease {
@@ -28,6 +36,8 @@ pub(crate) struct MemoryRelease {
     /// The store's count at the last release.
     freed: u64,
     released_at: Option<Instant>,
+    /// The last look at what the allocator keeps.
+    looked_at: Option<Instant>,
 }
 
 impl MemoryRelease {
@@ -40,9 +50,23 @@ impl MemoryRelease {
             .iter()
             .map(|usage| usage.keys as u64)
             .sum();
-        if self.is_due(keys, state.store.freed_in_bulk(), Instant::now()) {
+        let now = Instant::now();
+        if self.is_due(keys, state.store.freed_in_bulk(), now) {
             tokio::task::spawn_blocking(release);
+        } else if self.must_look(now) {
+            tokio::task::spawn_blocking(release_much);
         }
+    }
+
+    /// Returns true if it is time to look at what the allocator keeps; the first time is over after one
+    /// interval.
+    fn must_look(&mut self, now: Instant) -> bool {
+        let last = *self.looked_at.get_or_insert(now);
+        let must = now.duration_since(last) >= LOOK_INTERVAL;
+        if must {
+            self.looked_at = Some(now);
+        }
+        must
     }
 
     /// Returns true if a release is due, and begins to count anew.
@@ -71,15 +95,40 @@ fn release() {
     let _released = unsafe { libc::malloc_trim(0) };
 }
 
+/// Does the same if the allocator keeps much.
+#[cfg(target_env = "gnu")]
+fn release_much() {
+    // SAFETY: takes nothing, and may be called on any thread at any time.
+    let kept = unsafe { libc::mallinfo() }.fordblks;
+    // The count is one of 32 bits, and wraps; its successor is not in the oldest libraries.
+    if kept.cast_unsigned() as usize >= KEPT_MIN {
+        release();
+    }
+}
+
 /// Does nothing: other allocators give memory back by themselves.
 #[cfg(not(target_env = "gnu"))]
 fn release() {}
+
+#[cfg(not(target_env = "gnu"))]
+fn release_much() {}
 
 #[cfg(test)]
 mod tests {
     use std::time::Instant;
 
-    use super::{MemoryRelease, RELEASE_INTERVAL};
+    use super::{LOOK_INTERVAL, MemoryRelease, RELEASE_INTERVAL};
+
+    #[test]
+    fn what_the_allocator_keeps_is_looked_at_now_and_then() {
+        let mut release = MemoryRelease::default();
+        let start = Instant::now();
+        assert!(!release.must_look(start));
+        assert!(!release.must_look(start + LOOK_INTERVAL / 2));
+        assert!(release.must_look(start + LOOK_INTERVAL));
+        assert!(!release.must_look(start + LOOK_INTERVAL));
+        assert!(release.must_look(start + LOOK_INTERVAL * 2));
+    }
 
     #[test]
     fn memory_is_released_once_much_is_gone_and_no_more_goes() {
