@@ -40,8 +40,8 @@ fn main() -> io::Result<()> {
         let file = std::fs::read(&path)?;
         let bounds = SourceLimits::default();
         let wasm = ferrite_compiler::to_wasm(&file, &bounds).map_err(|error| failed(&error))?;
-        let wasm = ferrite_compiler::flatten::flatten(&wasm, &bounds)
-            .map_err(|error| failed(&error))?;
+        let wasm =
+            ferrite_compiler::flatten::flatten(&wasm, &bounds).map_err(|error| failed(&error))?;
         let (mut theirs, mut ours) = (Vec::new(), Vec::new());
         let began = Instant::now();
         while theirs.len() < ROUNDS && (theirs.len() < 3 || began.elapsed() < LONG) {
