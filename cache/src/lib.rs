@@ -7,6 +7,7 @@
 //! - [`Profile`] describes everything that decides native code, and is the only source of a
 //!   `wasmtime::Config`;
 //! - [`Manifest`] describes one artifact;
+//! - [`Image`] is what a function has of its own where several share one artifact;
 //! - [`bundle`] is the signed archive that carries artifacts to another machine;
 //! - [`worker_protocol`] is what a compile worker and its parent send each other.
 //!
@@ -38,6 +39,7 @@
 //! #         },
 //! #         compile_micros: 0,
 //! #         signed_by: None,
+//! #         image: None,
 //! #     }
 //! # }
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -66,11 +68,13 @@
 )))]
 compile_error!("Ferrite WASM runs on Linux on x86-64 and aarch64, and on macOS on aarch64");
 
+mod artifact_bytes;
 mod automation;
 pub mod bundle;
 mod depth;
 mod digest;
 mod disk;
+mod image;
 mod javascript;
 mod key_id;
 mod manifest;
@@ -80,6 +84,7 @@ mod profile;
 mod rewind;
 pub mod worker_protocol;
 
+pub use artifact_bytes::{ArtifactBuf, ArtifactBytes, ArtifactError};
 pub use automation::{
     AUTOMATION_BYTES_MAX, AUTOMATION_SECTION, Automation, AutomationError, DECLARATIONS_MAX,
     DeclaredSchedule, DeclaredTime, DeclaredTrigger,
@@ -91,9 +96,13 @@ pub use digest::{Digest, DigestError};
 #[doc(hidden)]
 pub use disk::Step;
 pub use disk::{
-    ArtifactError, ArtifactSummary, Cache, CacheError, CacheOptions, CompiledModule, EntrySummary,
-    EvictError, Evicted, KeyLock, ListError, LockError, LookupError, OpenError, Origin, PinError,
+    ArtifactSummary, Cache, CacheError, CacheOptions, CompiledModule, EntrySummary, EvictError,
+    Evicted, KeyLock, KnownEngine, ListError, LockError, LookupError, OpenError, Origin, PinError,
     PublishError, SOURCE_BYTES_MAX, StorageError, Usage, Verdict, VerifiedArtifact, VerifyError,
+};
+pub use image::{
+    ENGINE_ENTRY_PREFIX, IMAGE_PAGE_BYTES, IMAGE_RUNS_MAX, Image, ImageError, ImageInfo, ImageRun,
+    ImageValue,
 };
 pub use javascript::{JavaScript, JavaScriptError};
 pub use manifest::{Manifest, ManifestError};

@@ -15,6 +15,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::image::ImageInfo;
 use crate::key_id::KeyId;
 use crate::module_info::ModuleInfo;
 use crate::profile::Profile;
@@ -23,7 +24,7 @@ use crate::profile::Profile;
 pub(crate) const MANIFEST_BYTES_MAX: usize = 1 << 20;
 
 const MAGIC: &[u8; 8] = b"FERRMETA";
-const FORMAT_VERSION: u32 = 5;
+const FORMAT_VERSION: u32 = 6;
 const HEADER_LEN: usize = 16;
 const CHECKSUM_LEN: usize = 32;
 const BODY_BYTES_MAX: usize = MANIFEST_BYTES_MAX - HEADER_LEN - CHECKSUM_LEN;
@@ -36,7 +37,7 @@ pub struct Manifest {
     pub source: Digest,
     /// Length of the module, in bytes.
     pub source_len: u64,
-    /// Digest of the artifact.
+    /// Digest of the artifact: of the native code.
     pub artifact: Digest,
     /// Length of the artifact, in bytes.
     pub artifact_len: u64,
@@ -49,6 +50,10 @@ pub struct Manifest {
     /// The key that signed the bundle with this code; `None` for code that was compiled here from an
     /// unsigned source.
     pub signed_by: Option<KeyId>,
+    /// The image, if the artifact is the code of an engine that others may share; `None` if it is the code
+    /// of this source alone.
+    #[serde(default)]
+    pub image: Option<ImageInfo>,
 }
 
 impl Manifest {
@@ -175,6 +180,7 @@ mod tests {
     use crate::automation::Automation;
     use crate::depth::{CodeOffsetMap, DepthPlan};
     use crate::digest::Digest;
+    use crate::image::ImageInfo;
     use crate::key_id::KeyId;
     use crate::module_info::{
         EntryInfo, EntryKind, ExportInfo, ExportKind, ImportInfo, MemoryInfo, ModuleInfo,
@@ -245,6 +251,13 @@ mod tests {
             },
             compile_micros: 1_234,
             signed_by: Some(KeyId::from_le_bytes(*b"the key!")),
+            image: Some(ImageInfo {
+                engine: Digest::of(b"engine"),
+                digest: Digest::of(b"image"),
+                len: 5,
+                back: -40,
+                entries: vec![1, 0],
+            }),
         }
     }
 

@@ -6,7 +6,10 @@ use ferrite_cache::bundle::{
     ArtifactMember, BUNDLE_FORMAT, BundleContents, BundleError, BundleLimits, BundleManifest,
     Member, SignatureText, Trust, TrustError, TrustedKey, UncheckedBundle, write_bundle,
 };
-use ferrite_cache::{Baseline, Digest, Fingerprint, ModuleInfo, Profile, Rewind, Target};
+use ferrite_cache::{
+    ArtifactBuf, ArtifactBytes, Baseline, Digest, Fingerprint, ImageInfo, ModuleInfo, Profile,
+    Rewind, Target,
+};
 use minisign::KeyPair;
 
 /// The time at which the bundles here are read, in seconds since 1970.
@@ -71,6 +74,12 @@ fn code(profile: &Profile) -> Vec<u8> {
     format!("native code for {}", profile.fingerprint()).into_bytes()
 }
 
+/// The image that goes with the code for one of the profiles; the other code is the source's alone.
+fn image(profile: &Profile) -> Option<Vec<u8>> {
+    let one = profile.fingerprint() == profiles()[1].fingerprint();
+    one.then(|| b"an image of a memory".to_vec())
+}
+
 fn manifest() -> BundleManifest {
     BundleManifest {
         format: BUNDLE_FORMAT,
@@ -107,8 +116,15 @@ fn manifest() -> BundleManifest {
             .map(|profile| ArtifactMember {
                 described: profile.to_string(),
                 code: member(&code(&profile)),
-                profile,
                 compile_micros: 0,
+                image: image(&profile).map(|image| ImageInfo {
+                    engine: Digest::of(b"engine"),
+                    digest: Digest::of(&image),
+                    len: image.len() as u64,
+                    back: 0,
+                    entries: Vec::new(),
+                }),
+                profile,
             })
             .collect(),
     }
@@ -121,9 +137,12 @@ fn pack(manifest: &BundleManifest, signer: Option<&Signer>) -> Vec<u8> {
     let artifacts: Vec<_> = manifest
         .artifacts
         .iter()
-        .map(|artifact| code(&artifact.profile))
+        .map(|artifact| ArtifactBuf {
+            native: code(&artifact.profile),
+            image: artifact.image.as_ref().and_then(|_| image(&profiles()[1])),
+        })
         .collect();
-    let artifacts: Vec<&[u8]> = artifacts.iter().map(Vec::as_slice).collect();
+    let artifacts: Vec<&ArtifactBuf> = artifacts.iter().collect();
     let mut out = Vec::new();
     write_bundle(&mut out, &json, signature.as_ref(), SOURCE, &artifacts)
         .expect("the bundle can be written");
@@ -161,9 +180,12 @@ fn a_signed_bundle_gives_back_what_went_in() {
     assert_eq!(contents.source, SOURCE);
     assert_eq!(contents.artifacts.len(), 3);
     for (cached, bytes) in &contents.artifacts {
-        assert_eq!(cached.artifact, Digest::of(bytes));
+        assert_eq!(cached.artifact, Digest::of(&bytes.native));
         assert_eq!(cached.source, Digest::of(SOURCE));
-        assert_eq!(*bytes, code(&cached.profile));
+        assert_eq!(bytes.native, code(&cached.profile));
+        assert_eq!(bytes.image, image(&cached.profile));
+        let described = cached.image.as_ref().map(|image| image.digest);
+        assert_eq!(described, bytes.image.as_deref().map(Digest::of));
     }
 }
 
@@ -490,13 +512,25 @@ fn manifests_with_impossible_values_are_refused() {
 fn members_that_do_not_fit_the_manifest_are_not_written() {
     let manifest = manifest();
     let json = manifest.to_json();
-    let codes: Vec<_> = profiles().iter().map(code).collect();
-    let codes: Vec<&[u8]> = codes.iter().map(Vec::as_slice).collect();
+    let codes: Vec<_> = profiles()
+        .iter()
+        .map(|profile| ArtifactBuf {
+            native: code(profile),
+            image: image(profile),
+        })
+        .collect();
+    let codes: Vec<ArtifactBytes<'_>> = codes.iter().map(Into::into).collect();
     let mut out = Vec::new();
     assert!(write_bundle(&mut out, &json, None, b"other", &codes).is_err());
     assert!(write_bundle(&mut out, &json, None, SOURCE, &codes[1..]).is_err());
-    let wrong = [codes[0], codes[0], codes[2]];
-    assert!(write_bundle(&mut out, &json, None, SOURCE, &wrong).is_err());
+    let mut wrong = vec![codes.clone(); 4];
+    wrong[0][0].native = b"other code";
+    wrong[1][0].image = Some(b"an image of a memory");
+    wrong[2][1].image = None;
+    wrong[3][1].image = Some(b"another image of it");
+    for wrong in wrong {
+        assert!(write_bundle(&mut out, &json, None, SOURCE, &wrong).is_err());
+    }
     assert!(out.is_empty(), "nothing of a refused bundle is written");
 }
 

@@ -7,7 +7,8 @@ use std::sync::OnceLock;
 
 use anyhow::{Result, anyhow, bail};
 use ferrite_cache::{
-    Cache, CacheError, CompiledModule, Digest, Manifest, Origin, Profile, VerifiedArtifact,
+    Cache, CacheError, CompiledModule, Digest, KnownEngine, Manifest, Origin, Profile,
+    VerifiedArtifact,
 };
 use ferrite_compiler::{CompileError, Compiled, Compiler, Preinit, PreinitChoice, SourceLimits};
 use ferrite_compiler::{flatten, preinit};
@@ -191,7 +192,7 @@ impl Precompiler {
         if cached {
             self.keep_source(wasm, &digest, note);
         }
-        let path = cache.artifact_path(&digest, &self.profile);
+        let path = cache.code_path(artifact.manifest());
         let path = (origin != Origin::Memory).then_some(path);
         Ok(NativeCode::new(artifact, path, cached))
     }
@@ -199,7 +200,14 @@ impl Precompiler {
     /// Compiles a module that the cache does not have.
     fn compile(&self, name: &str, wasm: &[u8], note: &dyn Fn(String)) -> Result<Compiled> {
         note(format!("compiling {name} ({})", Bytes(wasm.len() as u64)));
-        let compiled = self.pool()?.compile(wasm)?;
+        let mut compiled = self.pool()?.compile(wasm, &self.known_engines())?;
+        if compiled.artifact.is_empty() {
+            match self.engine_code(&compiled.manifest) {
+                Some(code) => compiled.artifact = code,
+                // It was evicted meanwhile.
+                None => compiled = self.pool()?.compile(wasm, &[])?,
+            }
+        }
         match (&compiled.preinit, self.preinit) {
             (Preinit::Refused { reason }, PreinitChoice::Always) => {
                 bail!("it cannot be pre-initialised: {reason}")
@@ -210,6 +218,28 @@ impl Precompiler {
             (Preinit::Done | Preinit::NotAsked, _) => {}
         }
         Ok(compiled)
+    }
+
+    /// Returns the engines whose native code the cache has. If it cannot be read, they are compiled again.
+    fn known_engines(&self) -> Vec<KnownEngine> {
+        let engines = self
+            .cache
+            .as_ref()
+            .map(|cache| cache.engines(&self.profile));
+        engines.and_then(Result::ok).unwrap_or_default()
+    }
+
+    /// Reads the native code that a manifest names, which was not compiled again.
+    fn engine_code(&self, manifest: &Manifest) -> Option<Vec<u8>> {
+        let engine = KnownEngine {
+            engine: manifest.image.as_ref()?.engine,
+            native: manifest.artifact,
+            native_len: manifest.artifact_len,
+        };
+        self.cache
+            .as_ref()?
+            .engine_code(&self.profile, &engine)
+            .ok()?
     }
 
     /// Returns true if cached code was pre-initialised, or not, as the options ask.
@@ -262,7 +292,8 @@ impl CompilerPool {
 
     /// Compiles on the threads of the pool. All modules share them, so the number of busy threads
     /// does not grow with the number of modules.
-    fn compile(&self, wasm: &[u8]) -> Result<Compiled, CompileError> {
-        self.threads.install(|| self.compiler.compile(wasm))
+    fn compile(&self, wasm: &[u8], engines: &[KnownEngine]) -> Result<Compiled, CompileError> {
+        self.threads
+            .install(|| self.compiler.compile_unless_known(wasm, engines))
     }
 }

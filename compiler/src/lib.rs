@@ -7,7 +7,8 @@
 //! 3. [`validate()`] checks the module and describes it;
 //! 4. [`preinit`] runs its start ahead of time, if that is asked for;
 //! 5. [`rewrite`] lets the host rewind its instances, [`depth`] limits the depth of its calls;
-//! 6. [`Compiler`] makes native code under a profile, with a manifest for the cache.
+//! 6. `split` separates code that programs may share from the memory of each;
+//! 7. [`Compiler`] makes native code under a profile, with a manifest for the cache.
 //!
 //! [`worker`] does all of it in a sandboxed process for servers, which link no compiler. [`targets()`]
 //! lists the platforms that this build can compile for.
@@ -28,7 +29,6 @@
 
 mod compile;
 pub mod depth;
-mod emit;
 pub mod flatten;
 mod javascript;
 mod limits;
@@ -37,13 +37,14 @@ pub mod preinit;
 pub mod rewrite;
 pub mod sandbox;
 mod sections;
+mod split;
 mod targets;
 mod text;
 mod validate;
 pub mod worker;
 
+pub use compile::emit::Compiled;
 pub use compile::{CompileError, Compiler, describe};
-pub use emit::Compiled;
 pub use flatten::FlattenError;
 pub use javascript::{JAVASCRIPT_ENGINE, ProgramError};
 pub use limits::SourceLimits;

@@ -7,12 +7,13 @@ use std::io::{self, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ferrite_cache::worker_protocol::{
-    CompileRequest, CompileResponse, Refusal, WorkerProtocolError, read_request, write_response,
+    CompileRequest, CompileResponse, Refusal, SourceKind, WorkerProtocolError, read_request,
+    write_response,
 };
 use thiserror::Error;
 
+use crate::compile::emit::Compiled;
 use crate::compile::{CompileError, Compiler};
-use crate::emit::Compiled;
 use crate::limits::SourceLimits;
 
 /// The worker could not read its request or write its response. A refused source is not an error.
@@ -70,20 +71,7 @@ fn answer(job: &CompileRequest<'_>, bounds: &SourceLimits) -> CompileResponse {
     // Nothing that the closure uses is used after a panic.
     let outcome = catch_unwind(AssertUnwindSafe(|| compile(job, bounds)));
     match outcome {
-        Ok(Ok(compiled)) => {
-            let Compiled {
-                wasm,
-                artifact,
-                manifest,
-                // The manifest tells the parent if a start function remains.
-                preinit: _,
-            } = compiled;
-            CompileResponse::Compiled {
-                manifest: Box::new(manifest),
-                source: wasm,
-                artifact,
-            }
-        }
+        Ok(Ok(response)) => response,
         Ok(Err(error)) => CompileResponse::Refused(Refusal {
             code: error.code().to_owned(),
             offset: error.offset(),
@@ -96,8 +84,29 @@ fn answer(job: &CompileRequest<'_>, bounds: &SourceLimits) -> CompileResponse {
     }
 }
 
-fn compile(job: &CompileRequest<'_>, bounds: &SourceLimits) -> Result<Compiled, CompileError> {
-    Compiler::new(&job.profile, bounds.clone())?.compile(&job.source)
+fn compile(
+    job: &CompileRequest<'_>,
+    bounds: &SourceLimits,
+) -> Result<CompileResponse, CompileError> {
+    let compiler = Compiler::new(&job.profile, bounds.clone())?;
+    if job.kind == SourceKind::Engine {
+        let artifact = compiler.compile_engine(&job.source)?;
+        return Ok(CompileResponse::Engine { artifact });
+    }
+    let Compiled {
+        wasm,
+        artifact,
+        image,
+        manifest,
+        // The manifest tells the parent if a start function remains.
+        preinit: _,
+    } = compiler.compile_without_engine(&job.source, &job.engines)?;
+    Ok(CompileResponse::Compiled {
+        manifest: Box::new(manifest),
+        source: wasm,
+        artifact,
+        image: image.unwrap_or_default(),
+    })
 }
 
 fn internal(message: String) -> Refusal {

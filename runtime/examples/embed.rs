@@ -121,7 +121,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Compile ahead of time, on this or on another machine.
     let compiler = Compiler::new(&Profile::native(), SourceLimits::default())?;
     let compiled = compiler.compile(FUNCTION.as_bytes())?;
-    cache.publish_with_source(&compiled.wasm, &compiled.manifest, &compiled.artifact)?;
+    cache.publish_with_source(&compiled.wasm, &compiled.manifest, compiled.code())?;
 
     // Load by digest and call: nothing is compiled here.
     let store = Store::default();

@@ -56,7 +56,7 @@ impl Bed {
     pub(crate) fn publish(&self, source: &[u8]) -> Digest {
         let compiled = self.compiler.compile(source).expect("a valid module");
         self.cache
-            .publish_with_source(&compiled.wasm, &compiled.manifest, &compiled.artifact)
+            .publish_with_source(&compiled.wasm, &compiled.manifest, compiled.code())
             .expect("room for the artifact");
         compiled.manifest.source
     }

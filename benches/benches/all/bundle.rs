@@ -86,6 +86,7 @@ fn pack(compiled: &Compiled, pair: &KeyPair) -> Vec<u8> {
     let Compiled {
         wasm,
         artifact,
+        image: _,
         manifest,
         preinit: _,
     } = compiled;
@@ -111,6 +112,7 @@ fn pack(compiled: &Compiled, pair: &KeyPair) -> Vec<u8> {
             profile: manifest.profile.clone(),
             code: member(artifact),
             compile_micros: 0,
+            image: manifest.image.clone(),
         }],
     }
     .to_json();
@@ -119,6 +121,13 @@ fn pack(compiled: &Compiled, pair: &KeyPair) -> Vec<u8> {
     let signature =
         SignatureText::normalize(&signature.into_string()).expect("minisign's own form");
     let mut bundle = Vec::new();
-    write_bundle(&mut bundle, &json, Some(&signature), wasm, &[artifact]).expect("it fits");
+    write_bundle(
+        &mut bundle,
+        &json,
+        Some(&signature),
+        wasm,
+        &[compiled.code()],
+    )
+    .expect("it fits");
     bundle
 }

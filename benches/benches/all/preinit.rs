@@ -64,7 +64,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
                 .compile(&source)
                 .expect("a valid module");
             bed.cache
-                .publish_with_source(&compiled.wasm, &compiled.manifest, &compiled.artifact)
+                .publish_with_source(&compiled.wasm, &compiled.manifest, compiled.code())
                 .expect("room for the artifact");
             let mut reply = encoder();
             for isolation in [Isolation::Fresh, Isolation::Rewind] {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::BundleError;
 use super::signature::TrustError;
-use crate::{Digest, Manifest, ModuleInfo, Profile};
+use crate::{Digest, ImageInfo, Manifest, ModuleInfo, Profile};
 
 /// Version of the bundle format, stored in the manifest.
 pub const BUNDLE_FORMAT: u32 = 1;
@@ -84,6 +84,9 @@ pub struct ArtifactMember {
     /// Duration of the compilation, in microseconds; 0 in reproducible bundles.
     #[serde(default)]
     pub compile_micros: u64,
+    /// Describes the image, if the code is that of an engine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageInfo>,
 }
 
 impl ArtifactMember {
@@ -91,6 +94,12 @@ impl ArtifactMember {
     #[must_use]
     pub fn member_name(&self) -> String {
         format!("artifacts/{}.cwasm", self.profile.fingerprint())
+    }
+
+    /// Returns the name of the image's member in the archive.
+    #[must_use]
+    pub fn image_name(&self) -> String {
+        format!("images/{}.image", self.profile.fingerprint())
     }
 }
 
@@ -138,6 +147,7 @@ impl BundleManifest {
             module: self.module.clone(),
             compile_micros: artifact.compile_micros,
             signed_by: None,
+            image: artifact.image.clone(),
         })
     }
 

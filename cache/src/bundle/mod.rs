@@ -1,7 +1,8 @@
 //! Bundles: signed archives that carry native code from a build machine to a server.
 //!
 //! A bundle is a tar in one canonical form: `manifest.json`, `manifest.json.minisig`,
-//! `source.wasm`, then `artifacts/<profile>.cwasm` in the order in which the manifest lists them.
+//! `source.wasm`, then `artifacts/<profile>.cwasm` in the order in which the manifest lists them, each
+//! followed by its `images/<profile>.image` if it has one.
 //! The signature covers the manifest; the manifest holds size and digest of everything else;
 //! headers, padding and trailer follow from the manifest and are compared byte by byte. Therefore a
 //! signed bundle with any changed byte is refused, and no path in it is used as a file path.

@@ -4,9 +4,10 @@ use std::io::Read;
 
 use super::archive::TarReader;
 use super::error::BundleError;
-use super::manifest::{BundleManifest, MANIFEST_BYTES_MAX};
+use super::manifest::{BundleManifest, MANIFEST_BYTES_MAX, Member};
 use super::signature::{SIGNATURE_BYTES_MAX, SignatureText, Trust, TrustError};
 use super::signed_manifest::SignedManifest;
+use crate::artifact_bytes::ArtifactBuf;
 use crate::key_id::KeyId;
 use crate::{Digest, Fingerprint, Manifest};
 
@@ -65,6 +66,9 @@ impl<R: Read> UncheckedBundle<R> {
                 artifact.code.size,
                 artifact_bytes_max,
             )?;
+            if let Some(image) = &artifact.image {
+                bounded(&artifact.image_name(), image.len, artifact_bytes_max)?;
+            }
         }
 
         let block = blocks.header_block("manifest.json.minisig")?;
@@ -132,9 +136,7 @@ impl<R: Read> UncheckedBundle<R> {
         let source = self.source()?;
         let mut artifacts = Vec::new();
         for index in 0..self.manifest.artifacts.len() {
-            let mut bytes = Vec::new();
-            self.artifact(index, |piece| bytes.extend_from_slice(piece))?;
-            artifacts.push(bytes);
+            artifacts.push(self.artifact(index, true)?);
         }
         self.blocks.end()?;
         Ok(BundleMembers {
@@ -159,18 +161,49 @@ impl<R: Read> UncheckedBundle<R> {
         Ok(source)
     }
 
-    fn artifact(&mut self, index: usize, mut piece: impl FnMut(&[u8])) -> Result<(), BundleError> {
-        let artifact = &self.manifest.artifacts[index];
-        let name = artifact.member_name();
-        self.blocks.expect_header(&name, artifact.code.size)?;
-        let mut hasher = blake3::Hasher::new();
-        self.blocks.content(&name, artifact.code.size, |bytes| {
-            hasher.update(bytes);
-            piece(bytes);
-        })?;
-        let found = Digest::from_bytes(*hasher.finalize().as_bytes());
-        same_digest(&name, artifact.code.digest, found)
+    /// Checks native code and its image; returns them if `keep`, else nothing.
+    fn artifact(&mut self, index: usize, keep: bool) -> Result<ArtifactBuf, BundleError> {
+        let Self {
+            blocks, manifest, ..
+        } = self;
+        let artifact = &manifest.artifacts[index];
+        let native = member(blocks, &artifact.member_name(), artifact.code, keep)?;
+        let image = match &artifact.image {
+            Some(info) => {
+                let stated = Member {
+                    digest: info.digest,
+                    size: info.len,
+                };
+                Some(member(blocks, &artifact.image_name(), stated, keep)?)
+            }
+            None => None,
+        };
+        Ok(ArtifactBuf { native, image })
     }
+}
+
+/// Checks a member that the manifest states; returns it if `keep`, else nothing.
+fn member<R: Read>(
+    blocks: &mut TarReader<R>,
+    name: &str,
+    stated: Member,
+    keep: bool,
+) -> Result<Vec<u8>, BundleError> {
+    let mut bytes = Vec::new();
+    if keep {
+        bytes.reserve_exact(usize::try_from(stated.size.min(RESERVED_MAX)).unwrap_or(0));
+    }
+    blocks.expect_header(name, stated.size)?;
+    let mut hasher = blake3::Hasher::new();
+    blocks.content(name, stated.size, |piece| {
+        hasher.update(piece);
+        if keep {
+            bytes.extend_from_slice(piece);
+        }
+    })?;
+    let found = Digest::from_bytes(*hasher.finalize().as_bytes());
+    same_digest(name, stated.digest, found)?;
+    Ok(bytes)
 }
 
 /// All members of a bundle. Their digests are checked, the signature is not.
@@ -185,7 +218,7 @@ pub struct BundleMembers {
     /// `source.wasm`.
     pub source: Vec<u8>,
     /// The artifacts, in the order of the manifest.
-    pub artifacts: Vec<Vec<u8>>,
+    pub artifacts: Vec<ArtifactBuf>,
 }
 
 /// A bundle whose manifest a trusted key signed.
@@ -224,17 +257,7 @@ impl<R: Read> TrustedBundle<R> {
         for index in 0..self.bundle.manifest.artifacts.len() {
             let fingerprint = self.bundle.manifest.artifacts[index].profile.fingerprint();
             let keep = wanted.contains(&fingerprint);
-            let mut bytes = Vec::new();
-            if keep {
-                // The size is signed, and within the limits.
-                let size = self.bundle.manifest.artifacts[index].code.size;
-                bytes.reserve_exact(usize::try_from(size.min(RESERVED_MAX)).unwrap_or(0));
-            }
-            self.bundle.artifact(index, |piece| {
-                if keep {
-                    bytes.extend_from_slice(piece);
-                }
-            })?;
+            let bytes = self.bundle.artifact(index, keep)?;
             if keep && let Some(manifest) = self.bundle.manifest.cache_manifest(index) {
                 let signed_by = Some(self.key);
                 let manifest = Manifest {
@@ -264,7 +287,7 @@ pub struct BundleContents {
     /// `source.wasm`.
     pub source: Vec<u8>,
     /// The wanted artifacts that the bundle has, each with the cache's manifest for it.
-    pub artifacts: Vec<(Manifest, Vec<u8>)>,
+    pub artifacts: Vec<(Manifest, ArtifactBuf)>,
 }
 
 fn bounded(member: &str, size: u64, limit_bytes: u64) -> Result<(), BundleError> {

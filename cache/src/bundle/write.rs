@@ -6,6 +6,7 @@ use super::archive::{TRAILER, header, padding};
 use super::manifest::{BundleManifest, MANIFEST_BYTES_MAX};
 use super::signature::SignatureText;
 use crate::Digest;
+use crate::artifact_bytes::ArtifactBytes;
 
 /// A bundle was not written.
 #[derive(Debug, thiserror::Error)]
@@ -28,13 +29,15 @@ pub enum WriteError {
 ///
 /// `manifest_json` is the signed text, which must describe the members. `artifacts` are in the order
 /// of the manifest.
-pub fn write_bundle(
+pub fn write_bundle<'a>(
     out: &mut impl Write,
     manifest_json: &[u8],
     signature: Option<&SignatureText>,
     source: &[u8],
-    artifacts: &[&[u8]],
+    artifacts: &[impl Into<ArtifactBytes<'a>> + Copy],
 ) -> Result<(), WriteError> {
+    let artifacts: Vec<ArtifactBytes<'a>> =
+        artifacts.iter().map(|&artifact| artifact.into()).collect();
     let manifest = BundleManifest::from_json(manifest_json)
         .map_err(|error| WriteError::Manifest(error.to_string()))?;
     if manifest_json.len() as u64 > MANIFEST_BYTES_MAX {
@@ -58,10 +61,23 @@ pub fn write_bundle(
             artifacts.len()
         )));
     }
-    for (stated, bytes) in manifest.artifacts.iter().zip(artifacts) {
-        if !matches(&stated.code, bytes) {
+    for (stated, bytes) in manifest.artifacts.iter().zip(&artifacts) {
+        if !matches(&stated.code, bytes.native) {
             return Err(WriteError::Member {
                 member: stated.member_name(),
+            });
+        }
+        let image = stated.image.as_ref().map(|info| super::Member {
+            digest: info.digest,
+            size: info.len,
+        });
+        let same = match (&image, bytes.image) {
+            (Some(stated), Some(bytes)) => matches(stated, bytes),
+            (stated, bytes) => stated.is_none() && bytes.is_none(),
+        };
+        if !same {
+            return Err(WriteError::Member {
+                member: stated.image_name(),
             });
         }
     }
@@ -70,8 +86,11 @@ pub fn write_bundle(
         member(out, "manifest.json.minisig", signature.as_str().as_bytes())?;
     }
     member(out, "source.wasm", source)?;
-    for (stated, bytes) in manifest.artifacts.iter().zip(artifacts) {
-        member(out, &stated.member_name(), bytes)?;
+    for (stated, bytes) in manifest.artifacts.iter().zip(&artifacts) {
+        member(out, &stated.member_name(), bytes.native)?;
+        if let Some(image) = bytes.image {
+            member(out, &stated.image_name(), image)?;
+        }
     }
     out.write_all(&[0; TRAILER])?;
     Ok(())

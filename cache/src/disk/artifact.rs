@@ -3,11 +3,11 @@
 use std::fs::File;
 use std::io;
 
-use crate::digest::Digest;
+use crate::artifact_bytes::{ArtifactBytes, ArtifactError};
 use crate::disk::files::platform;
 use crate::manifest::Manifest;
 
-/// Native code that matches its manifest.
+/// Native code that matches its manifest, with its image.
 ///
 /// It comes from the cache (a lookup or a publication), or from [`VerifiedArtifact::in_memory`],
 /// which seals it. In both cases the code was made by this user's compiler or came in a bundle that
@@ -16,31 +16,39 @@ use crate::manifest::Manifest;
 pub struct VerifiedArtifact {
     manifest: Manifest,
     file: File,
+    image: Option<File>,
 }
 
 impl VerifiedArtifact {
-    /// Wraps an artifact whose bytes the cache has checked.
-    pub(super) const fn found(manifest: Manifest, file: File) -> Self {
-        Self { manifest, file }
+    /// Wraps an artifact whose bytes the cache has checked; `image` is there if the manifest has one.
+    pub(super) const fn found(manifest: Manifest, file: File, image: Option<File>) -> Self {
+        Self {
+            manifest,
+            file,
+            image,
+        }
     }
 
     /// Keeps an artifact in memory, for a cache whose disk is full, read-only or switched off.
     ///
-    /// The bytes are copied into an anonymous file that nobody can change.
+    /// The bytes are copied into anonymous files that nobody can change.
     ///
     /// # Errors
     ///
     /// The bytes do not match the manifest, or the system has no memory for them.
-    pub fn in_memory(manifest: Manifest, artifact: &[u8]) -> Result<Self, ArtifactError> {
-        let found = Digest::of(artifact);
-        if found != manifest.artifact || artifact.len() as u64 != manifest.artifact_len {
-            return Err(ArtifactError::Mismatch {
-                found,
-                expected: manifest.artifact,
-            });
-        }
-        let file = platform::sealed_file(artifact)?;
-        Ok(Self { manifest, file })
+    pub fn in_memory<'a>(
+        manifest: Manifest,
+        artifact: impl Into<ArtifactBytes<'a>>,
+    ) -> Result<Self, ArtifactError> {
+        let artifact = artifact.into();
+        artifact.check(&manifest)?;
+        let file = platform::sealed_file(artifact.native)?;
+        let image = artifact.image.map(platform::sealed_file).transpose()?;
+        Ok(Self {
+            manifest,
+            file,
+            image,
+        })
     }
 
     /// Returns the description of the code.
@@ -55,6 +63,12 @@ impl VerifiedArtifact {
         &self.file
     }
 
+    /// Returns the file that holds the image and never changes, if the code is an engine's.
+    #[must_use]
+    pub const fn image(&self) -> Option<&File> {
+        self.image.as_ref()
+    }
+
     /// Returns the length of the code's file, in bytes.
     #[must_use]
     #[expect(
@@ -65,24 +79,9 @@ impl VerifiedArtifact {
         self.manifest.artifact_len
     }
 
-    /// Splits the artifact into manifest and file.
-    pub(super) fn into_parts(self) -> (Manifest, File) {
-        (self.manifest, self.file)
+    /// Keeps the code in memory, and the image where it is.
+    pub(super) fn with_code_in_memory(self, native: &[u8]) -> io::Result<Self> {
+        let file = platform::sealed_file(native)?;
+        Ok(Self { file, ..self })
     }
-}
-
-/// An artifact cannot be kept in memory.
-#[derive(Debug, thiserror::Error)]
-pub enum ArtifactError {
-    /// The bytes do not match the manifest.
-    #[error("the artifact has digest {found} and its manifest says {expected}")]
-    Mismatch {
-        /// Digest of the bytes.
-        found: Digest,
-        /// Digest in the manifest.
-        expected: Digest,
-    },
-    /// The system has no memory for the artifact.
-    #[error("no anonymous file for the artifact")]
-    Memory(#[from] io::Error),
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::artifact::VerifiedArtifact;
+use super::engines::{self, KnownEngine};
 use super::error::{
     EvictError, ListError, LockError, LookupError, OpenError, PinError, PublishError, StorageError,
     VerifyError,
@@ -15,13 +16,14 @@ use super::lock::KeyLock;
 use super::root::Root;
 use super::step::Observer;
 use super::{lookup, publish};
+use crate::artifact_bytes::{ArtifactBytes, ArtifactError};
 use crate::bundle::SignedManifest;
 use crate::digest::Digest;
 use crate::disk::evict::{pins, sweep};
 use crate::disk::inventory::verify::{self, Verdict};
 use crate::disk::inventory::{self, EntrySummary, Inventory, Usage};
 use crate::disk::join::join;
-use crate::disk::lookup::quarantine;
+use crate::disk::lookup::{integrity, quarantine};
 use crate::disk::publish::releases;
 use crate::disk::step::Step;
 use crate::manifest::Manifest;
@@ -112,6 +114,16 @@ impl Cache {
         Directory::Artifacts(profile.fingerprint())
             .path(self.root.path())
             .join(FileKind::Artifact.file_name(source))
+    }
+
+    /// Returns the path of the native code that a manifest describes, stored or not: of the engine, if there is
+    /// an image.
+    #[must_use]
+    pub fn code_path(&self, manifest: &Manifest) -> PathBuf {
+        let key = key(&manifest.source, &manifest.profile);
+        key.directory()
+            .path(self.root.path())
+            .join(integrity::code_name(&key, manifest))
     }
 
     /// Returns the path of a source, stored or not.
@@ -234,30 +246,31 @@ impl Cache {
     /// Stores an artifact with its manifest, and returns it as read back.
     ///
     /// If the cache already has an intact artifact for the same source and profile, that one is kept
-    /// and returned.
+    /// and returned. An engine that the cache has is not stored again.
     ///
     /// # Errors
     ///
     /// The disk failed, the manifest does not describe the artifact, or the manifest is too long.
-    pub fn publish(
+    pub fn publish<'a>(
         &self,
         manifest: &Manifest,
-        artifact: &[u8],
+        artifact: impl Into<ArtifactBytes<'a>>,
     ) -> Result<VerifiedArtifact, PublishError> {
         let digest = manifest.source;
-        let found = Digest::of(artifact);
-        if found != manifest.artifact || artifact.len() as u64 != manifest.artifact_len {
-            return Err(PublishError::Artifact {
-                found,
-                expected: manifest.artifact,
-            });
-        }
+        let artifact = artifact.into();
+        artifact.check(manifest).map_err(|error| match error {
+            ArtifactError::Mismatch { found, expected } => {
+                PublishError::Artifact { found, expected }
+            }
+            error => PublishError::Image(error),
+        })?;
         let encoded = manifest
             .encode()
             .map_err(|source| PublishError::Manifest { digest, source })?;
         publish::artifact(
             &self.root,
             &key(&digest, &manifest.profile),
+            manifest,
             &encoded,
             artifact,
         )
@@ -270,18 +283,45 @@ impl Cache {
     /// # Errors
     ///
     /// One of the two failed; the other may have been stored.
-    pub fn publish_with_source(
+    pub fn publish_with_source<'a>(
         &self,
         wasm: &[u8],
         manifest: &Manifest,
-        artifact: &[u8],
+        artifact: impl Into<ArtifactBytes<'a>>,
     ) -> Result<VerifiedArtifact, PublishError> {
+        let artifact = artifact.into();
         let (source, artifact) = join(
             || self.put_source(wasm),
             || self.publish(manifest, artifact),
         );
         source?;
         artifact
+    }
+
+    /// Returns the engines that were compiled here under a profile, for a compiler that need not compile
+    /// them again.
+    ///
+    /// # Errors
+    ///
+    /// The disk failed.
+    pub fn engines(&self, profile: &Profile) -> Result<Vec<KnownEngine>, ListError> {
+        Ok(engines::compiled_here(&self.root, profile.fingerprint())?)
+    }
+
+    /// Reads the native code of an engine; `None` if it is gone or damaged.
+    ///
+    /// # Errors
+    ///
+    /// The disk failed.
+    pub fn engine_code(
+        &self,
+        profile: &Profile,
+        engine: &KnownEngine,
+    ) -> Result<Option<Vec<u8>>, LookupError> {
+        engines::code(&self.root, profile.fingerprint(), engine).map_err(|source| LookupError {
+            digest: engine.native,
+            source,
+        })
     }
 
     /// Locks a source and profile for compiling; waits while another thread or process holds the

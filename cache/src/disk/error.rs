@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
+use crate::artifact_bytes::ArtifactError;
 use crate::digest::Digest;
 use crate::manifest::ManifestError;
 
@@ -142,6 +143,9 @@ pub enum PublishError {
         /// Digest in the manifest.
         expected: Digest,
     },
+    /// The manifest does not describe the image.
+    #[error(transparent)]
+    Image(ArtifactError),
     /// The manifest cannot be stored.
     #[error("cannot store the manifest of {digest}")]
     Manifest {

@@ -1,8 +1,9 @@
 //! Compiling a source once: look up, lock the key, look up again, compile, publish.
 
-use super::artifact::{ArtifactError, VerifiedArtifact};
+use super::artifact::VerifiedArtifact;
 use super::cache::Cache;
 use super::error::{LockError, LookupError, PublishError};
+use crate::artifact_bytes::{ArtifactBytes, ArtifactError};
 use crate::digest::Digest;
 use crate::manifest::Manifest;
 use crate::profile::Profile;
@@ -16,16 +17,31 @@ pub struct CompiledModule {
     pub manifest: Manifest,
     /// The native code.
     pub artifact: Vec<u8>,
+    /// The image, if the native code is an engine's.
+    pub image: Option<Vec<u8>>,
 }
 
 impl CompiledModule {
+    /// Returns the native code with its image.
+    #[must_use]
+    pub fn code(&self) -> ArtifactBytes<'_> {
+        ArtifactBytes {
+            native: &self.artifact,
+            image: self.image.as_deref(),
+        }
+    }
+
     /// Keeps the native code in memory only, for a process without a cache.
     ///
     /// # Errors
     ///
     /// As [`VerifiedArtifact::in_memory`].
     pub fn into_memory(self) -> Result<VerifiedArtifact, ArtifactError> {
-        VerifiedArtifact::in_memory(self.manifest, &self.artifact)
+        let code = ArtifactBytes {
+            native: &self.artifact,
+            image: self.image.as_deref(),
+        };
+        VerifiedArtifact::in_memory(self.manifest, code)
     }
 }
 
@@ -137,8 +153,13 @@ impl Cache {
             source,
             manifest,
             artifact,
+            image,
         } = compile()?;
-        self.publish_or_keep(manifest, &source, &artifact, on_error)
+        let code = ArtifactBytes {
+            native: &artifact,
+            image: image.as_deref(),
+        };
+        self.publish_or_keep(manifest, &source, code, on_error)
     }
 
     /// Publishes an artifact and its source; keeps the artifact in memory if that fails and
@@ -151,7 +172,7 @@ impl Cache {
         &self,
         manifest: Manifest,
         source: &[u8],
-        artifact: &[u8],
+        artifact: ArtifactBytes<'_>,
         on_error: impl Fn(CacheError) -> Result<(), E>,
     ) -> Result<(VerifiedArtifact, Origin), E> {
         match self.publish_with_source(source, &manifest, artifact) {

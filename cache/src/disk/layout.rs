@@ -59,20 +59,23 @@ pub(super) enum FileKind {
     Artifact,
     /// The description of the native code.
     Manifest,
+    /// Native code that several images share; its name is its own digest.
+    Engine,
 }
 
 impl FileKind {
-    const ALL: [Self; 3] = [Self::Source, Self::Artifact, Self::Manifest];
+    const ALL: [Self; 4] = [Self::Source, Self::Artifact, Self::Manifest, Self::Engine];
 
     const fn extension(self) -> &'static str {
         match self {
             Self::Source => "wasm",
             Self::Artifact => "cwasm",
             Self::Manifest => "meta",
+            Self::Engine => "engine",
         }
     }
 
-    /// Returns the file's name for a source.
+    /// Returns the file's name for a source, or for the digest of an engine.
     pub(super) fn file_name(self, source: &Digest) -> String {
         format!("{}.{}", source.hex(), self.extension())
     }
@@ -85,6 +88,20 @@ impl FileKind {
             .find(|kind| kind.extension() == extension)?;
         Some((kind, Digest::from_hex(hex).ok()?))
     }
+}
+
+/// Returns the name of the file of an image: of a source, on the native code of this digest.
+///
+/// The name alone tells which engine an image needs, so that eviction reads no manifest.
+pub(super) fn image_name(source: &Digest, native: &Digest) -> String {
+    format!("{}-{}.image", source.hex(), native.hex())
+}
+
+/// Parses the name of an image's file into its source and its native code.
+pub(super) fn of_image_name(name: &str) -> Option<(Digest, Digest)> {
+    let (source, native) = name.strip_suffix(".image")?.split_once('-')?;
+    let digest = |hex| Digest::from_hex(hex).ok();
+    Some((digest(source)?, digest(native)?))
 }
 
 /// The longest signed manifest that the cache stores, in bytes: a manifest, in which every byte may
@@ -125,7 +142,7 @@ impl Key {
 
 #[cfg(test)]
 mod tests {
-    use super::{FileKind, of_release_name, release_name};
+    use super::{FileKind, image_name, of_image_name, of_release_name, release_name};
     use crate::digest::Digest;
 
     #[test]
@@ -135,6 +152,17 @@ mod tests {
         assert_eq!(of_release_name(&name), Some((source, manifest)));
         for foreign in ["", "a-b.json", &name[..name.len() - 1], &name[1..]] {
             assert_eq!(of_release_name(foreign), None, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn names_of_images_round_trip_and_are_none_of_other_files() {
+        let (source, native) = (Digest::of(b"source"), Digest::of(b"native"));
+        let name = image_name(&source, &native);
+        assert_eq!(of_image_name(&name), Some((source, native)));
+        assert_eq!(FileKind::of_file_name(&name), None);
+        for foreign in ["", "a-b.image", &name[..name.len() - 1], &name[1..]] {
+            assert_eq!(of_image_name(foreign), None, "{foreign}");
         }
     }
 

@@ -7,6 +7,7 @@
 
 mod artifact;
 mod cache;
+mod engines;
 mod error;
 mod evict;
 mod files;
@@ -20,8 +21,9 @@ mod publish;
 mod root;
 mod step;
 
-pub use artifact::{ArtifactError, VerifiedArtifact};
+pub use artifact::VerifiedArtifact;
 pub use cache::{Cache, CacheOptions};
+pub use engines::KnownEngine;
 pub use error::{
     EvictError, ListError, LockError, LookupError, OpenError, PinError, PublishError, StorageError,
     VerifyError,

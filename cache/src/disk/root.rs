@@ -3,12 +3,14 @@
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::CWD;
 
 use super::error::StorageError;
 use super::files::private::{make_directory, open_directory};
 use super::layout::{Directory, FORMAT};
+use crate::disk::files::seen::SeenFiles;
 use crate::disk::step::{Observer, Step};
 
 /// The cache's root directory.
@@ -19,11 +21,21 @@ use crate::disk::step::{Observer, Step};
 pub(super) struct Root {
     path: PathBuf,
     observer: Option<Observer>,
+    seen: Arc<SeenFiles>,
 }
 
 impl Root {
-    pub(super) const fn new(path: PathBuf, observer: Option<Observer>) -> Self {
-        Self { path, observer }
+    pub(super) fn new(path: PathBuf, observer: Option<Observer>) -> Self {
+        Self {
+            path,
+            observer,
+            seen: Arc::default(),
+        }
+    }
+
+    /// Returns the files of engines whose bytes this process has checked.
+    pub(super) fn seen(&self) -> &SeenFiles {
+        &self.seen
     }
 
     pub(super) fn path(&self) -> &Path {

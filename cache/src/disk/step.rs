@@ -17,7 +17,9 @@ pub enum Step {
     Locked,
     /// A source has its name.
     SourceNamed,
-    /// An artifact has its name; its manifest does not.
+    /// An engine has its name; the image that needs it does not.
+    EngineNamed,
+    /// An artifact or an image has its name; its manifest does not.
     ArtifactNamed,
     /// A manifest has its name.
     ManifestNamed,

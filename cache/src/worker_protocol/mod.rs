@@ -5,8 +5,13 @@
 //!
 //! | | magic | lengths | JSON | raw |
 //! |---|---|---|---|---|
-//! | request | `FERRJOB\x01` | header, source | the profile | source, WebAssembly or its text |
-//! | response | `FERRANS\x01` | header, source, artifact | the manifest, or the refusal | source, artifact |
+//! | request | `FERRJOB\x02` | header, source | the profile, and engines whose native code is there | source, WebAssembly or its text |
+//! | response | `FERRANS\x02` | header, source, artifact, image | the manifest, or the refusal | source, artifact, image |
+//!
+//! A response without an image is for native code that is this source's alone. With an image, there is no native
+//! code: the artifact is the module of the engine, or nothing if the request has named its code. A worker that
+//! has seen a source does not make code for others; the parent has a second one compile the engine, which sees
+//! nothing else. Its response has the native code as the artifact, and no manifest.
 //!
 //! The reader checks every length against a limit first, and allocates only as bytes arrive.
 
@@ -16,11 +21,12 @@ use std::io::{self, Read, Write};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::disk::KnownEngine;
 use crate::manifest::Manifest;
 use crate::profile::{Profile, ProfileError};
 
-const JOB_MAGIC: &[u8; 8] = b"FERRJOB\x01";
-const ANSWER_MAGIC: &[u8; 8] = b"FERRANS\x01";
+const JOB_MAGIC: &[u8; 8] = b"FERRJOB\x02";
+const ANSWER_MAGIC: &[u8; 8] = b"FERRANS\x02";
 
 /// The longest JSON header that is read, in bytes. The largest manifest of the cache, 1 MiB, is a few
 /// times larger in JSON.
@@ -36,7 +42,24 @@ pub struct CompileRequest<'a> {
     pub profile: Profile,
     /// A module in the binary or the text format.
     pub source: Cow<'a, [u8]>,
+    /// What the source is.
+    pub kind: SourceKind,
+    /// Engines that need not be compiled, because the parent has their native code.
+    pub engines: Vec<KnownEngine>,
 }
+
+/// What a worker is to compile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SourceKind {
+    /// A module, its text, a component, or a program.
+    Source,
+    /// The module of an engine, as a worker has returned it.
+    Engine,
+}
+
+/// The most engines that a request names.
+pub const KNOWN_ENGINES_MAX: usize = 256;
 
 /// The worker's response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +70,13 @@ pub enum CompileResponse {
         manifest: Box<Manifest>,
         /// The binary module; the worker parses text to it.
         source: Vec<u8>,
+        /// The native code. If there is an image: the module of the engine, or nothing if the request named it.
+        artifact: Vec<u8>,
+        /// The image; empty if the manifest describes none.
+        image: Vec<u8>,
+    },
+    /// The engine was compiled.
+    Engine {
         /// The native code.
         artifact: Vec<u8>,
     },
@@ -75,10 +105,19 @@ pub struct ResponseLimits {
     pub artifact_bytes_max: u64,
 }
 
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RequestHeader<'a> {
+    profile: Cow<'a, Profile>,
+    kind: SourceKind,
+    engines: Cow<'a, [KnownEngine]>,
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "lowercase")]
 enum HeaderToWrite<'a> {
     Compiled(&'a Manifest),
+    Engine,
     Refused(&'a Refusal),
 }
 
@@ -86,6 +125,7 @@ enum HeaderToWrite<'a> {
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 enum HeaderRead {
     Compiled(Box<Manifest>),
+    Engine,
     Refused(Refusal),
 }
 
@@ -98,7 +138,13 @@ pub fn write_request(
     writer: &mut impl Write,
     job: &CompileRequest<'_>,
 ) -> Result<(), WorkerProtocolError> {
-    let header = serde_json::to_vec(&job.profile).map_err(WorkerProtocolError::Header)?;
+    let engines = job.engines.len().min(KNOWN_ENGINES_MAX);
+    let header = RequestHeader {
+        profile: Cow::Borrowed(&job.profile),
+        kind: job.kind,
+        engines: Cow::Borrowed(&job.engines[..engines]),
+    };
+    let header = serde_json::to_vec(&header).map_err(WorkerProtocolError::Header)?;
     writer.write_all(JOB_MAGIC)?;
     write_lengths(writer, &[header.len(), job.source.len()])?;
     writer.write_all(&header)?;
@@ -121,11 +167,17 @@ pub fn read_request(
     let source_len = read_length(reader, "source", source_bytes_max)?;
     let header = read_bytes(reader, header_len)?;
     let source = read_bytes(reader, source_len)?;
-    let profile: Profile = serde_json::from_slice(&header).map_err(WorkerProtocolError::Header)?;
+    let RequestHeader {
+        profile,
+        kind,
+        engines,
+    } = serde_json::from_slice(&header).map_err(WorkerProtocolError::Header)?;
     profile.check()?;
     Ok(CompileRequest {
-        profile,
+        profile: profile.into_owned(),
         source: Cow::Owned(source),
+        kind,
+        engines: engines.into_owned(),
     })
 }
 
@@ -138,24 +190,31 @@ pub fn write_response(
     writer: &mut impl Write,
     answer: &CompileResponse,
 ) -> Result<(), WorkerProtocolError> {
-    let (header, source, artifact): (_, &[u8], &[u8]) = match answer {
+    let (header, source, artifact, image): (_, &[u8], &[u8], &[u8]) = match answer {
         CompileResponse::Compiled {
             manifest,
             source,
             artifact,
-        } => (HeaderToWrite::Compiled(manifest), source, artifact),
-        CompileResponse::Refused(refusal) => (HeaderToWrite::Refused(refusal), &[], &[]),
+            image,
+        } => (HeaderToWrite::Compiled(manifest), source, artifact, image),
+        CompileResponse::Engine { artifact } => (HeaderToWrite::Engine, &[], artifact, &[]),
+        CompileResponse::Refused(refusal) => (HeaderToWrite::Refused(refusal), &[], &[], &[]),
     };
     let header = serde_json::to_vec(&header).map_err(WorkerProtocolError::Header)?;
     writer.write_all(ANSWER_MAGIC)?;
-    write_lengths(writer, &[header.len(), source.len(), artifact.len()])?;
+    write_lengths(
+        writer,
+        &[header.len(), source.len(), artifact.len(), image.len()],
+    )?;
     writer.write_all(&header)?;
     writer.write_all(source)?;
     writer.write_all(artifact)?;
+    writer.write_all(image)?;
     Ok(writer.flush()?)
 }
 
-/// Reads a response within `bounds`. Source and artifact match digests and lengths in the manifest.
+/// Reads a response within `bounds`. Source, artifact and image match digests and lengths in the manifest;
+/// `known` are the engines that the request named.
 ///
 /// # Errors
 ///
@@ -164,14 +223,17 @@ pub fn write_response(
 pub fn read_response(
     reader: &mut impl Read,
     bounds: &ResponseLimits,
+    known: &[KnownEngine],
 ) -> Result<CompileResponse, WorkerProtocolError> {
     read_magic(reader, ANSWER_MAGIC)?;
     let header_len = read_length(reader, "header", HEADER_BYTES_MAX)?;
     let source_len = read_length(reader, "source", bounds.source_bytes_max)?;
     let artifact_len = read_length(reader, "artifact", bounds.artifact_bytes_max)?;
+    let image_len = read_length(reader, "image", bounds.artifact_bytes_max)?;
     let header = read_bytes(reader, header_len)?;
     let source = read_bytes(reader, source_len)?;
     let artifact = read_bytes(reader, artifact_len)?;
+    let image = read_bytes(reader, image_len)?;
     match serde_json::from_slice(&header).map_err(WorkerProtocolError::Header)? {
         HeaderRead::Compiled(manifest) => {
             let same = |part, bytes: &[u8], digest, len| {
@@ -182,18 +244,36 @@ pub fn read_response(
                 }
             };
             same("source", &source, manifest.source, manifest.source_len)?;
-            same(
-                "artifact",
-                &artifact,
-                manifest.artifact,
-                manifest.artifact_len,
-            )?;
+            let info = manifest.image.as_ref();
+            let is_known = |engine: &KnownEngine| {
+                info.is_some_and(|info| info.engine == engine.engine)
+                    && engine.native == manifest.artifact
+                    && engine.native_len == manifest.artifact_len
+            };
+            if !artifact.is_empty() || !known.iter().any(is_known) {
+                same(
+                    "artifact",
+                    &artifact,
+                    manifest.artifact,
+                    manifest.artifact_len,
+                )?;
+            }
+            match info {
+                Some(info) if !artifact.is_empty() && info.engine != manifest.artifact => {
+                    return Err(WorkerProtocolError::Digest { part: "engine" });
+                }
+                Some(info) => same("image", &image, info.digest, info.len)?,
+                None if image.is_empty() => {}
+                None => return Err(WorkerProtocolError::Digest { part: "image" }),
+            }
             Ok(CompileResponse::Compiled {
                 manifest,
                 source,
                 artifact,
+                image,
             })
         }
+        HeaderRead::Engine => Ok(CompileResponse::Engine { artifact }),
         HeaderRead::Refused(refusal) => Ok(CompileResponse::Refused(refusal)),
     }
 }
@@ -281,7 +361,7 @@ pub enum WorkerProtocolError {
     /// A part is longer than its limit.
     #[error("the {part} has {len} bytes, and at most {max} are allowed")]
     TooLong {
-        /// Header, source or artifact.
+        /// Header, source, artifact or image.
         part: &'static str,
         /// The length that the message claims.
         len: u64,
@@ -299,7 +379,7 @@ pub enum WorkerProtocolError {
     /// The bytes do not match the manifest.
     #[error("the {part} is not the one that the manifest describes")]
     Digest {
-        /// Source or artifact.
+        /// Source, artifact, engine or image.
         part: &'static str,
     },
 }

@@ -4,10 +4,12 @@ use std::borrow::Cow;
 use std::io::Read;
 
 use super::{
-    CompileRequest, CompileResponse, Refusal, ResponseLimits, WorkerProtocolError, read_request,
-    read_response, write_request, write_response,
+    CompileRequest, CompileResponse, Refusal, ResponseLimits, SourceKind, WorkerProtocolError,
+    read_request, read_response, write_request, write_response,
 };
 use crate::digest::Digest;
+use crate::disk::KnownEngine;
+use crate::image::ImageInfo;
 use crate::manifest::Manifest;
 use crate::module_info::ModuleInfo;
 use crate::profile::Profile;
@@ -22,6 +24,8 @@ fn job() -> Vec<u8> {
     let job = CompileRequest {
         profile: Profile::native(),
         source: Cow::Borrowed(b"(module)"),
+        kind: SourceKind::Source,
+        engines: vec![engine()],
     };
     let mut bytes = Vec::new();
     write_request(&mut bytes, &job).expect("a vector takes everything");
@@ -61,10 +65,113 @@ fn compiled() -> CompileResponse {
             },
             compile_micros: 7,
             signed_by: None,
+            image: None,
         }),
         source,
         artifact,
+        image: Vec::new(),
     }
+}
+
+fn engine() -> KnownEngine {
+    KnownEngine {
+        engine: Digest::of(b"engine"),
+        native: Digest::of(b"artifact"),
+        native_len: 8,
+    }
+}
+
+/// A response with an image, and with the module of its engine.
+fn on_an_engine() -> CompileResponse {
+    let CompileResponse::Compiled {
+        mut manifest,
+        source,
+        artifact,
+        ..
+    } = compiled()
+    else {
+        unreachable!("it is compiled");
+    };
+    let image = b"image".to_vec();
+    manifest.image = Some(ImageInfo {
+        engine: manifest.artifact,
+        digest: Digest::of(&image),
+        len: 5,
+        back: -3,
+        entries: vec![0],
+    });
+    CompileResponse::Compiled {
+        manifest,
+        source,
+        artifact,
+        image,
+    }
+}
+
+#[test]
+fn only_a_known_engine_may_be_missing_and_none_may_be_native_code() {
+    let answer = on_an_engine();
+    let back = read_response(&mut written(&answer).as_slice(), &BOUNDS, &[]);
+    assert_eq!(back.expect("engine and image are there"), answer);
+    let CompileResponse::Compiled {
+        mut manifest,
+        source,
+        image,
+        ..
+    } = answer
+    else {
+        unreachable!("it is compiled");
+    };
+    // What comes with an image is the engine's module, and nothing that would run for others.
+    if let Some(info) = &mut manifest.image {
+        info.engine = engine().engine;
+    }
+    let native = CompileResponse::Compiled {
+        manifest: manifest.clone(),
+        source: source.clone(),
+        artifact: b"artifact".to_vec(),
+        image: image.clone(),
+    };
+    assert!(matches!(
+        read_response(&mut written(&native).as_slice(), &BOUNDS, &[engine()]),
+        Err(WorkerProtocolError::Digest { part: "engine" })
+    ));
+    let without_code = |manifest: &Manifest, image: &[u8]| CompileResponse::Compiled {
+        manifest: Box::new(manifest.clone()),
+        source: source.clone(),
+        artifact: Vec::new(),
+        image: image.to_vec(),
+    };
+    let read = |answer: &CompileResponse, known: &[KnownEngine]| {
+        read_response(&mut written(answer).as_slice(), &BOUNDS, known)
+    };
+    let shared = without_code(&manifest, &image);
+    assert_eq!(read(&shared, &[engine()]).expect("it is known"), shared);
+    let other_engine = KnownEngine {
+        engine: Digest::of(b"another"),
+        ..engine()
+    };
+    let other_code = KnownEngine {
+        native: Digest::of(b"another"),
+        ..engine()
+    };
+    for known in [&[][..], &[other_engine, other_code]] {
+        assert!(matches!(
+            read(&shared, known),
+            Err(WorkerProtocolError::Digest { part: "artifact" })
+        ));
+    }
+    for wrong in [&b"imagf"[..], b"", b"image and more"] {
+        assert!(matches!(
+            read(&without_code(&manifest, wrong), &[engine()]),
+            Err(WorkerProtocolError::Digest { part: "image" })
+        ));
+    }
+    let undescribed = Manifest {
+        image: None,
+        ..*manifest
+    };
+    assert!(read(&without_code(&undescribed, &image), &[engine()]).is_err());
 }
 
 fn written(answer: &CompileResponse) -> Vec<u8> {
@@ -82,7 +189,7 @@ fn answers_read_back() {
     });
     for answer in [compiled(), refused] {
         let bytes = written(&answer);
-        let back = read_response(&mut bytes.as_slice(), &BOUNDS).expect("unchanged");
+        let back = read_response(&mut bytes.as_slice(), &BOUNDS, &[]).expect("unchanged");
         assert_eq!(back, answer);
     }
 }
@@ -102,7 +209,7 @@ fn every_truncation_is_an_error() {
     for len in 0..answer.len() {
         assert!(
             matches!(
-                read_response(&mut &answer[..len], &BOUNDS),
+                read_response(&mut &answer[..len], &BOUNDS, &[]),
                 Err(WorkerProtocolError::Truncated)
             ),
             "answer of {len} bytes"
@@ -116,7 +223,7 @@ fn changed_bytes_never_panic_and_never_pass_for_the_same_code() {
     for at in 0..answer.len() {
         let mut changed = answer.clone();
         changed[at] ^= 0x20;
-        if let Ok(back) = read_response(&mut changed.as_slice(), &BOUNDS) {
+        if let Ok(back) = read_response(&mut changed.as_slice(), &BOUNDS, &[]) {
             // JSON has no checksum, but the digests guarantee source and artifact.
             let (CompileResponse::Compiled { artifact, .. }, true) = (&back, back != compiled())
             else {
@@ -159,7 +266,7 @@ fn others_are_told_apart_from_other_versions() {
         read_request(&mut bytes.as_slice(), 8),
         Err(WorkerProtocolError::Version {
             found: 9,
-            expected: 1
+            expected: 2
         })
     ));
     assert!(matches!(
@@ -167,7 +274,7 @@ fn others_are_told_apart_from_other_versions() {
         Err(WorkerProtocolError::Magic)
     ));
     assert!(matches!(
-        read_response(&mut job().as_slice(), &BOUNDS),
+        read_response(&mut job().as_slice(), &BOUNDS, &[]),
         Err(WorkerProtocolError::Magic)
     ));
 }

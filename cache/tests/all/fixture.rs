@@ -110,6 +110,7 @@ impl Example {
             },
             compile_micros: 3,
             signed_by: None,
+            image: None,
         };
         Self {
             source,
@@ -128,6 +129,7 @@ impl Example {
             source: self.source.clone(),
             manifest: self.manifest.clone(),
             artifact: self.artifact.clone(),
+            image: None,
         }
     }
 

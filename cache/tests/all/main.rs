@@ -6,6 +6,7 @@ mod damage;
 mod disk_full;
 mod evict;
 mod fixture;
+mod images;
 mod intruders;
 mod memory;
 #[cfg(feature = "compiler")]

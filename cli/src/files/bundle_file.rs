@@ -5,6 +5,7 @@ use std::io::{BufReader, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use ferrite_cache::ArtifactBuf;
 use ferrite_cache::bundle::{
     BundleLimits, BundleMembers, SignatureText, UncheckedBundle, write_bundle,
 };
@@ -50,9 +51,9 @@ pub(crate) fn write(
     manifest_json: &[u8],
     signature: Option<&SignatureText>,
     source: &[u8],
-    artifacts: &[Vec<u8>],
+    artifacts: &[ArtifactBuf],
 ) -> Result<()> {
-    let artifacts: Vec<&[u8]> = artifacts.iter().map(Vec::as_slice).collect();
+    let artifacts: Vec<&ArtifactBuf> = artifacts.iter().collect();
     atomic_file::write(path, 0o644, false, |mut out| {
         Ok(write_bundle(
             &mut out,

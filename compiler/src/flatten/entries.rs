@@ -1,6 +1,6 @@
 //! Entries: exported functions of a component, as functions that a host calls.
 
-use wasm_encoder::{Function, InstructionSink, MemArg};
+use wasm_encoder::{BlockType, ConstExpr, Function, GlobalSection, GlobalType, MemArg, ValType};
 
 use super::FlattenError;
 use super::component::Component;
@@ -145,19 +145,118 @@ pub(super) struct Calls {
     pub(super) reply: u32,
 }
 
-/// Writes the function that a host calls.
-pub(super) fn body(entry: &Entry<'_>, calls: &Calls) -> Function {
-    // The result's address, and that of the name.
-    let mut function = Function::new([(2, wasm_encoder::ValType::I32)]);
-    let (result, name) = (0, 1);
+/// Functions for entries of the section come in multiples of this number, so that components with a few more or
+/// less entries have the same code.
+const NAMED_STEP: usize = 16;
+
+/// Fewest words of 8 bytes that a name has room for.
+const NAME_WORDS_MIN: usize = 4;
+
+/// The globals that hold the names of the entries of the section: of each its length, and its bytes in words.
+///
+/// They are no part of the code, so that components which differ in these names share theirs.
+pub(super) struct NameGlobals {
+    /// Index of the first.
+    first: u32,
+    /// Words that each name has room for.
+    words: u32,
+    /// Number of names, used or not.
+    pub(super) count: u32,
+}
+
+impl NameGlobals {
+    /// Lays out the globals for the entries that are told their names, from the index `first` on.
+    pub(super) fn of(entries: &[Entry<'_>], first: u32) -> Self {
+        let named = entries.iter().filter(|entry| entry.takes_name);
+        let longest = named.clone().map(|entry| entry.name.len()).max();
+        let words = longest.unwrap_or_default().div_ceil(8).max(NAME_WORDS_MIN);
+        let count = named.count().next_multiple_of(NAMED_STEP);
+        Self {
+            first,
+            words: words.next_power_of_two() as u32,
+            count: count as u32,
+        }
+    }
+
+    /// Adds the globals for a name; an empty one is for a function that is not used.
+    pub(super) fn add(&self, name: &str, section: &mut GlobalSection) {
+        let mut add = |val_type, value: &ConstExpr| {
+            let ty = GlobalType {
+                val_type,
+                mutable: true,
+                shared: false,
+            };
+            section.global(ty, value);
+        };
+        add(ValType::I32, &ConstExpr::i32_const(name.len() as i32));
+        let mut words = name.as_bytes().chunks(8);
+        for _ in 0..self.words {
+            let mut word = [0; 8];
+            let bytes = words.next().unwrap_or_default();
+            word[..bytes.len()].copy_from_slice(bytes);
+            add(
+                ValType::I64,
+                &ConstExpr::i64_const(i64::from_le_bytes(word)),
+            );
+        }
+    }
+
+    /// Returns the index of the global with the length of a name; its words follow.
+    fn len_of(&self, number: u32) -> u32 {
+        self.first + number * (1 + self.words)
+    }
+}
+
+/// Writes the function that a host calls; `name` are the globals of its name and its number among those, if it
+/// is told its name.
+pub(super) fn body(name: Option<(&NameGlobals, u32)>, calls: &Calls) -> Function {
+    use wasm_encoder::ValType::{I32, I64};
+    // The result's address and that of the name; for its last bytes: their place, and what is left of the word.
+    let mut function = Function::new(match name {
+        Some(_) => vec![(3, I32), (1, I64)],
+        None => vec![(1, I32)],
+    });
+    let (result, address, at, left) = (0, 1, 2, 3);
     let mut code = function.instructions();
-    if entry.takes_name {
-        let bytes = entry.name.as_bytes();
-        code.i32_const(bytes.len() as i32)
-            .call(calls.allocate)
-            .local_set(name);
-        store(&mut code, name, bytes);
-        code.local_get(name).i32_const(bytes.len() as i32);
+    if let Some((globals, number)) = name {
+        let len = globals.len_of(number);
+        code.global_get(len).call(calls.allocate).local_set(address);
+        code.block(BlockType::Empty);
+        for word in 0..globals.words {
+            let offset = word * 8;
+            code.global_get(len)
+                .i32_const((offset + 8) as i32)
+                .i32_ge_u();
+            code.if_(BlockType::Empty)
+                .local_get(address)
+                .global_get(len + 1 + word)
+                .i64_store(at_offset(offset));
+            code.else_()
+                .global_get(len + 1 + word)
+                .local_set(left)
+                .i32_const(offset as i32)
+                .local_set(at)
+                .loop_(BlockType::Empty);
+            // Out of the loop, the condition, and the block of all words.
+            code.local_get(at).global_get(len).i32_ge_u().br_if(2);
+            code.local_get(address)
+                .local_get(at)
+                .i32_add()
+                .local_get(left)
+                .i64_store8(at_offset(0));
+            code.local_get(left)
+                .i64_const(8)
+                .i64_shr_u()
+                .local_set(left);
+            code.local_get(at)
+                .i32_const(1)
+                .i32_add()
+                .local_set(at)
+                .br(0);
+            code.end().end();
+        }
+        code.end();
+        code.local_get(address).global_get(len);
     }
     code.call(calls.keys)
         .call(calls.key_count)
@@ -173,25 +272,11 @@ pub(super) fn body(entry: &Entry<'_>, calls: &Calls) -> Function {
     function
 }
 
-/// Writes bytes to where a local points.
-fn store(code: &mut InstructionSink<'_>, local: u32, bytes: &[u8]) {
-    let at = |offset| MemArg {
-        offset,
+/// An access of bytes at an offset.
+fn at_offset(offset: u32) -> MemArg {
+    MemArg {
+        offset: offset.into(),
         align: 0,
         memory_index: 0,
-    };
-    for (index, eight) in bytes.chunks(8).enumerate() {
-        let offset = index as u64 * 8;
-        if let Ok(eight) = <[u8; 8]>::try_from(eight) {
-            code.local_get(local)
-                .i64_const(i64::from_le_bytes(eight))
-                .i64_store(at(offset));
-            continue;
-        }
-        for (offset, byte) in (offset..).zip(eight) {
-            code.local_get(local)
-                .i32_const(i32::from(*byte))
-                .i32_store8(at(offset));
-        }
     }
 }

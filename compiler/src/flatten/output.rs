@@ -49,7 +49,7 @@ pub(super) struct Parts {
     functions: FunctionSection,
     tables: TableSection,
     memories: MemorySection,
-    globals: GlobalSection,
+    pub(super) globals: GlobalSection,
     pub(super) exports: ExportSection,
     elements: ElementSection,
     code: CodeSection,

@@ -4,9 +4,14 @@ use wasm_encoder::{Encode, ExportKind, Function, SectionId, ValType};
 use wasmparser::{CompositeInnerType, Error, ExternalKind, Parser, Payload, TypeRef};
 
 use crate::sections::{Additions, Replacement, copy};
+use crate::split::EntryFunctions;
 
 /// The export of the engine that calls a function of the program by its number.
 const CALL: &str = "__engine_call";
+
+/// Functions for entries come in multiples of this number, so that programs with a few more or less entries
+/// have the same code.
+const ENTRIES_STEP: usize = 16;
 
 /// Prefix of the exports of the engine that only evaluation needs.
 const ENGINE_PREFIX: &str = "__engine_";
@@ -76,24 +81,33 @@ pub(super) fn add(wasm: &[u8], names: &[String]) -> Result<Vec<u8>, Error> {
         export_kind(kind).encode(&mut exports);
         index.encode(&mut exports);
     }
-    for (number, name) in (0..).zip(names) {
+    let count = names.len().next_multiple_of(ENTRIES_STEP);
+    for number in 0..i32::try_from(count).unwrap_or(i32::MAX) {
         additions.add(SectionId::Function, |out| command_type.encode(out));
         additions.add(SectionId::Code, |out| {
             let mut body = Function::new([]);
             body.instructions().i32_const(number).call(call).end();
             body.encode(out);
         });
+    }
+    for (index, name) in (functions..).zip(names) {
         name.as_str().encode(&mut exports);
         ExportKind::Func.encode(&mut exports);
-        (functions + number.cast_unsigned()).encode(&mut exports);
+        index.encode(&mut exports);
     }
-    copy(wasm, &additions, |section, _| {
+    let mut module = copy(wasm, &additions, |section, _| {
         Ok(if section.is(SectionId::Export) {
             Replacement::Content(exports.clone())
         } else {
             Replacement::Copy
         })
-    })
+    })?;
+    EntryFunctions {
+        first: functions,
+        count: u32::try_from(count).unwrap_or(u32::MAX),
+    }
+    .append_to(&mut module);
+    Ok(module)
 }
 
 fn export_kind(kind: ExternalKind) -> ExportKind {

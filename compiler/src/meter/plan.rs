@@ -10,6 +10,7 @@ use wasmparser::{
 
 use super::MeterError;
 use super::paths::{self, Paths};
+use crate::split::EntryFunctions;
 
 /// A function's callers pay for it if its longest path costs no more than this, in units …
 const CALLER_PAYS_ALWAYS: u64 = 64;
@@ -119,6 +120,12 @@ impl Plan {
                     if matches!(export.kind, ExternalKind::Func | ExternalKind::FuncExact) {
                         named.insert(export.index);
                     }
+                }
+            }
+            Payload::CustomSection(section) => {
+                // A host may call them too.
+                if let Some(functions) = EntryFunctions::of_section(&section) {
+                    named.extend(functions.indices());
                 }
             }
             Payload::StartSection { func, .. } => self.start = Some(func),

@@ -66,7 +66,7 @@ impl<'a> Segments<'a> {
             DataKind::Passive => self.all.push(Some(data.data)),
             DataKind::Active { offset_expr, .. } => {
                 self.all.push(None);
-                match value(offset_expr)? {
+                match constant_offset(offset_expr)? {
                     Some(start) => self.active.push(Active {
                         start: u64::from(start),
                         bytes: data.data,
@@ -236,7 +236,7 @@ fn trim(joined: &mut Joined) -> bool {
 }
 
 /// Returns the value of an expression of `i32` constants.
-fn value(expression: &SourceExpr<'_>) -> Result<Option<u32>, Error> {
+pub(crate) fn constant_offset(expression: &SourceExpr<'_>) -> Result<Option<u32>, Error> {
     let mut stack: Vec<u32> = Vec::new();
     for operator in expression.get_operators_reader() {
         let operator = operator?;

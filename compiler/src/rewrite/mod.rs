@@ -14,7 +14,7 @@
 //! the code moves as a whole, as `RewindPlan::offsets` says.
 
 mod apply;
-mod data;
+pub(crate) mod data;
 mod plan;
 
 use std::borrow::Cow;

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use ferrite_cache::Profile;
 use ferrite_cache::worker_protocol::{
-    CompileRequest, CompileResponse, ResponseLimits, read_response, write_request,
+    CompileRequest, CompileResponse, ResponseLimits, SourceKind, read_response, write_request,
 };
 use wasm_encoder::{
     BlockType, CodeSection, ExportKind, ExportSection, Function, FunctionSection, InstructionSink,
@@ -143,6 +143,8 @@ fn compile_within(
     let job = CompileRequest {
         profile: Profile::native(),
         source: Cow::Borrowed(source),
+        kind: SourceKind::Source,
+        engines: Vec::new(),
     };
     let mut input = child.stdin.take().expect("it was piped");
     // A worker that died takes no more; how it ended tells why.
@@ -153,7 +155,7 @@ fn compile_within(
         artifact_bytes_max: 512 << 20,
     };
     let mut output = child.stdout.take().expect("it was piped");
-    let answer = read_response(&mut output, &bounds);
+    let answer = read_response(&mut output, &bounds, &[]);
     let ended = child.wait_with_output().expect("it ends");
     answer.map_err(|error| {
         let said = String::from_utf8_lossy(&ended.stderr);
@@ -191,12 +193,14 @@ fn bombs_end_as_code_or_as_a_refusal_that_names_the_bound() {
         ),
     ] {
         match (compile(&source, ADDRESS_SPACE), expected) {
-            (Ok(CompileResponse::Compiled { .. }), None) => {}
+            (Ok(CompileResponse::Compiled { .. } | CompileResponse::Engine { .. }), None) => {}
             (Ok(CompileResponse::Refused(refusal)), Some(code)) => {
                 assert_eq!(refusal.code, code, "{what}: {}", refusal.message);
                 assert!(!refusal.message.is_empty(), "{what}");
             }
-            (Ok(CompileResponse::Compiled { .. }), Some(_)) => panic!("{what} was compiled"),
+            (Ok(CompileResponse::Compiled { .. } | CompileResponse::Engine { .. }), Some(_)) => {
+                panic!("{what} was compiled")
+            }
             (Ok(CompileResponse::Refused(refusal)), None) => panic!("{what}: {}", refusal.message),
             (Err(how), _) => panic!("{what}: the worker died: {how}"),
         }
@@ -211,7 +215,7 @@ fn a_bomb_that_wants_more_time_than_there_is_ends_the_worker_alone() {
         Err(how) => assert!(how.contains("SIGKILL") || how.contains("SIGXCPU"), "{how}"),
         Ok(CompileResponse::Refused(refusal)) => assert!(!refusal.message.is_empty()),
         // A machine that is fast enough.
-        Ok(CompileResponse::Compiled { .. }) => {}
+        Ok(CompileResponse::Compiled { .. } | CompileResponse::Engine { .. }) => {}
     }
 }
 
@@ -223,6 +227,8 @@ fn a_bomb_that_wants_more_memory_than_there_is_ends_the_worker_alone() {
     match ended {
         Err(how) => assert!(how.contains("signal") || how.contains("exit"), "{how}"),
         Ok(CompileResponse::Refused(refusal)) => assert!(!refusal.message.is_empty()),
-        Ok(CompileResponse::Compiled { .. }) => panic!("it fits into less memory than it needs"),
+        Ok(CompileResponse::Compiled { .. } | CompileResponse::Engine { .. }) => {
+            panic!("it fits into less memory than it needs")
+        }
     }
 }

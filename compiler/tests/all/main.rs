@@ -14,6 +14,7 @@ mod preinit;
 mod refused;
 mod rewrite;
 mod sandbox;
+mod split;
 mod worker;
 
 /// A message of the tests that cannot be reached.

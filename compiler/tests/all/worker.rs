@@ -5,7 +5,7 @@ use std::io::{Cursor, Read, Write};
 use std::process::{Command, Stdio};
 
 use ferrite_cache::worker_protocol::{
-    CompileRequest, CompileResponse, ResponseLimits, read_response, write_request,
+    CompileRequest, CompileResponse, ResponseLimits, SourceKind, read_response, write_request,
 };
 use ferrite_cache::{Digest, Profile};
 use ferrite_compiler::{SourceLimits, worker};
@@ -32,12 +32,14 @@ pub(crate) fn in_a_process(profile: &Profile, source: &[u8]) -> CompileResponse 
     let job = CompileRequest {
         profile: profile.clone(),
         source: Cow::Borrowed(source),
+        kind: SourceKind::Source,
+        engines: Vec::new(),
     };
     let mut input = child.stdin.take().expect("it was piped");
     write_request(&mut input, &job).expect("the worker reads");
     drop(input);
     let mut output = child.stderr.take().expect("it was piped");
-    let answer = read_response(&mut output, &ANSWER_BOUNDS).expect("the worker answers");
+    let answer = read_response(&mut output, &ANSWER_BOUNDS, &[]).expect("the worker answers");
     child.wait().expect("the worker ends");
     answer
 }
@@ -58,12 +60,14 @@ fn serve(source: &[u8], bounds: &SourceLimits) -> CompileResponse {
     let job = CompileRequest {
         profile: Profile::native(),
         source: Cow::Borrowed(source),
+        kind: SourceKind::Source,
+        engines: Vec::new(),
     };
     let mut input = Vec::new();
     write_request(&mut input, &job).expect("memory takes everything");
     let mut output = Vec::new();
     worker::serve(&mut input.as_slice(), &mut output, bounds).expect("memory takes everything");
-    read_response(&mut output.as_slice(), &ANSWER_BOUNDS).expect("a whole answer")
+    read_response(&mut output.as_slice(), &ANSWER_BOUNDS, &[]).expect("a whole answer")
 }
 
 #[test]
@@ -73,6 +77,7 @@ fn text_is_compiled_and_its_module_comes_along() {
         manifest,
         source,
         artifact,
+        image: _,
     } = serve(text.as_bytes(), &SourceLimits::default())
     else {
         panic!("{}", crate::VALID);
@@ -102,12 +107,15 @@ fn a_source_beyond_the_bounds_is_refused_and_read_to_its_end() {
     let job = CompileRequest {
         profile: Profile::native(),
         source: Cow::Owned(vec![0; 100_000]),
+        kind: SourceKind::Source,
+        engines: Vec::new(),
     };
     let mut input = Vec::new();
     write_request(&mut input, &job).expect("memory takes everything");
     let (mut input, mut output) = (Cursor::new(input), Vec::new());
     worker::serve(&mut input, &mut output, &bounds).expect("memory takes everything");
-    let answer = read_response(&mut output.as_slice(), &ANSWER_BOUNDS).expect("a whole answer");
+    let answer =
+        read_response(&mut output.as_slice(), &ANSWER_BOUNDS, &[]).expect("a whole answer");
     let CompileResponse::Refused(refusal) = answer else {
         panic!("it was compiled");
     };
@@ -124,7 +132,8 @@ fn a_parent_that_says_nothing_sensible_is_answered_and_reported() {
         let mut output = Vec::new();
         let served = worker::serve(&mut &*input, &mut output, &SourceLimits::default());
         assert!(matches!(served, Err(worker::WorkerError::Request(_))));
-        let answer = read_response(&mut output.as_slice(), &ANSWER_BOUNDS).expect("a whole answer");
+        let answer =
+            read_response(&mut output.as_slice(), &ANSWER_BOUNDS, &[]).expect("a whole answer");
         assert!(matches!(answer, CompileResponse::Refused(_)), "{answer:?}");
     }
 }
@@ -147,6 +156,8 @@ fn an_answer_that_nobody_takes_is_reported() {
     let job = CompileRequest {
         profile: Profile::native(),
         source: Cow::Borrowed(b"(module)"),
+        kind: SourceKind::Source,
+        engines: Vec::new(),
     };
     let mut input = Vec::new();
     write_request(&mut input, &job).expect("memory takes everything");

@@ -10,7 +10,6 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-use ferrite_cache::Profile;
 use ferrite_cache::worker_protocol::{
     CompileRequest, CompileResponse, ResponseLimits, read_response, write_request,
 };
@@ -108,31 +107,24 @@ impl From<WorkerError> for CallError {
     }
 }
 
-/// Compiles `source`, WebAssembly or its text format, under `profile`. Blocks until the result is
-/// there.
+/// Has a worker do a job. Blocks until the result is there.
 ///
-/// The answer's digests match its bytes. The caller must check that they are those of `source`:
+/// The answer's digests match its bytes. The caller must check that they are those of the job's source:
 /// only it knows if that was text.
 pub fn compile(
     options: &WorkerOptions,
-    profile: &Profile,
-    source: &[u8],
+    job: &CompileRequest<'_>,
 ) -> Result<CompileResponse, WorkerError> {
     let mut command = Command::new(find(options.program.as_deref())?);
     command.arg("worker");
-    compile_by(command, options, profile, source)
+    compile_by(command, options, job)
 }
 
 fn compile_by(
     mut command: Command,
     options: &WorkerOptions,
-    profile: &Profile,
-    source: &[u8],
+    job: &CompileRequest<'_>,
 ) -> Result<CompileResponse, WorkerError> {
-    let job = CompileRequest {
-        profile: profile.clone(),
-        source: source.into(),
-    };
     let child = command
         .env_clear()
         .current_dir("/")
@@ -144,7 +136,7 @@ fn compile_by(
             program: command.get_program().into(),
             problem,
         })?;
-    let answer = converse(Reaped(child), &job, options)?;
+    let answer = converse(Reaped(child), job, options)?;
     if let CompileResponse::Refused(refusal) = answer {
         return Err(WorkerError::Refused {
             code: match refusal.code.as_str() {
@@ -244,7 +236,7 @@ fn converse(
         // A dead worker takes no job; its status and its standard error then give the reason.
         let writer = scope.spawn(move || write_request(&mut input, job));
         let listener = scope.spawn(move || read_some(errors));
-        let answer = read_response(&mut output, &bounds);
+        let answer = read_response(&mut output, &bounds, &job.engines);
         // It has nothing more to write. A dead worker keeps its own status.
         let _ = child.0.kill();
         drop(output);
@@ -298,8 +290,9 @@ mod tests {
     use std::time::Duration;
 
     use ferrite_cache::Profile;
+    use ferrite_cache::worker_protocol::SourceKind;
 
-    use super::{WorkerOptions, compile_by, find};
+    use super::{CompileRequest, WorkerOptions, compile_by, find};
     use crate::error::CallError;
 
     /// Runs a worker in the shell. Its environment is empty, so only shell built-ins work.
@@ -310,7 +303,13 @@ mod tests {
             time_max,
             ..WorkerOptions::default()
         };
-        match compile_by(command, &options, &Profile::native(), source) {
+        let job = CompileRequest {
+            profile: Profile::native(),
+            source: source.into(),
+            kind: SourceKind::Source,
+            engines: Vec::new(),
+        };
+        match compile_by(command, &options, &job) {
             Ok(answer) => format!("{answer:?}"),
             Err(error) => CallError::from(error).to_string(),
         }
@@ -368,11 +367,11 @@ mod tests {
 
     #[test]
     fn a_refusal_keeps_its_code_and_message() {
-        // 8 bytes of magic, three lengths, and the header in JSON.
+        // 8 bytes of magic, four lengths, and the header in JSON.
         let header =
             r#"{"refused":{"code":"INVALID","message":"bad magic (at offset 0x7)","offset":7}}"#;
         let script = format!(
-            "printf 'FERRANS\\001\\{:03o}\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0'; printf '%s' '{header}'",
+            "printf 'FERRANS\\002\\{:03o}\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0'; printf '%s' '{header}'",
             header.len()
         );
         assert_eq!(

@@ -79,7 +79,7 @@ impl ArtifactProvider {
             }
         }
         if let Some((manifest, artifact)) = artifacts.into_iter().next() {
-            let artifact = self.publish(manifest, &source, &artifact)?;
+            let artifact = self.publish(manifest, &source, (&artifact).into())?;
             return Ok(ProvidedArtifact {
                 artifact,
                 from_cache: false,

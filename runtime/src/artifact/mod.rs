@@ -15,9 +15,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use ferrite_cache::bundle::{KeyId, SignedManifest};
-use ferrite_cache::worker_protocol::CompileResponse;
+use ferrite_cache::worker_protocol::{CompileRequest, CompileResponse, SourceKind};
 use ferrite_cache::{
-    Cache, CacheError, CompiledModule, Digest, Manifest, Origin, Profile, VerifiedArtifact,
+    ArtifactBytes, Cache, CacheError, CompiledModule, Digest, KnownEngine, Manifest, Origin,
+    Profile, VerifiedArtifact,
 };
 use parking_lot::{Condvar, Mutex};
 
@@ -72,7 +73,8 @@ impl ProvidedArtifact {
             return 0;
         }
         let manifest = self.artifact.manifest();
-        manifest.source_len + manifest.artifact_len + MANIFEST_BYTES
+        let image_len = manifest.image.as_ref().map_or(0, |image| image.len);
+        manifest.source_len + manifest.artifact_len + image_len + MANIFEST_BYTES
     }
 }
 
@@ -342,7 +344,7 @@ impl ArtifactProvider {
             _ => {
                 let compiled = compile()?;
                 let published =
-                    self.publish(compiled.manifest, &compiled.source, &compiled.artifact)?;
+                    self.publish(compiled.manifest.clone(), &compiled.source, compiled.code())?;
                 (published, Origin::Compiled)
             }
         };
@@ -352,7 +354,8 @@ impl ArtifactProvider {
         })
     }
 
-    /// Has the worker compile a module, or its text when `digest` is not known.
+    /// Has workers compile a module, or its text when `digest` is not known: one the module, and another its
+    /// engine if that is new.
     fn run_worker(
         &self,
         digest: Option<&Digest>,
@@ -360,24 +363,41 @@ impl ArtifactProvider {
         signed_by: Option<KeyId>,
         profile: &Profile,
     ) -> Result<CompiledModule, CallError> {
-        let answer = {
-            let _slot = self.compile_slots.wait();
-            let started = Instant::now();
-            let answer = compile_worker::compile(&self.worker, profile, source);
-            let done = matches!(answer, Ok(CompileResponse::Compiled { .. }));
-            self.stats.count_compiled(started.elapsed(), done);
-            answer?
-        };
+        let mut engines = self.known_engines(profile);
+        loop {
+            let done = self.compile_with(digest, source, signed_by, profile, &engines)?;
+            match done {
+                Some(compiled) => return Ok(compiled),
+                // An engine was evicted meanwhile.
+                None => engines.clear(),
+            }
+        }
+    }
+
+    /// The same, where none of `engines` need be compiled. Returns `None` if one is needed that is gone.
+    fn compile_with(
+        &self,
+        digest: Option<&Digest>,
+        source: &[u8],
+        signed_by: Option<KeyId>,
+        profile: &Profile,
+        engines: &[KnownEngine],
+    ) -> Result<Option<CompiledModule>, CallError> {
+        let _slot = self.compile_slots.wait();
+        let answer = self.ask_worker(&CompileRequest {
+            profile: profile.clone(),
+            source: source.into(),
+            kind: SourceKind::Source,
+            engines: engines.to_vec(),
+        })?;
         let CompileResponse::Compiled {
             manifest,
-            source,
+            source: wasm,
             artifact,
+            image,
         } = answer
         else {
-            return Err(CallError::new(
-                Code::NoArtifact,
-                "the compiler neither compiled the module nor said why",
-            ));
+            return Err(no_answer());
         };
         if manifest.profile != *profile || digest.is_some_and(|digest| *digest != manifest.source) {
             return Err(CallError::new(
@@ -385,15 +405,76 @@ impl ArtifactProvider {
                 "the compiler answered for another module or machine; use a ferrite-wasmc of the same release",
             ));
         }
-        // A malicious module may control its worker, so the signer never comes from the answer.
-        let manifest = Manifest {
+        // A malicious module may control its worker, so the signer never comes from the answer, and native
+        // code that other functions might share comes from a worker that has seen nothing but that code.
+        let mut manifest = Manifest {
             signed_by,
             ..*manifest
         };
-        Ok(CompiledModule {
-            source,
+        let native = match &manifest.image {
+            None => artifact,
+            Some(info) if artifact.is_empty() => {
+                let known = KnownEngine {
+                    engine: info.engine,
+                    native: manifest.artifact,
+                    native_len: manifest.artifact_len,
+                };
+                match self.engine_code(profile, &known) {
+                    Some(native) => native,
+                    None => return Ok(None),
+                }
+            }
+            Some(_) => {
+                let answer = self.ask_worker(&CompileRequest {
+                    profile: profile.clone(),
+                    source: artifact.into(),
+                    kind: SourceKind::Engine,
+                    engines: Vec::new(),
+                })?;
+                let CompileResponse::Engine { artifact: native } = answer else {
+                    return Err(no_answer());
+                };
+                manifest.artifact = Digest::of(&native);
+                manifest.artifact_len = native.len() as u64;
+                native
+            }
+        };
+        Ok(Some(CompiledModule {
+            source: wasm,
+            image: manifest.image.is_some().then_some(image),
             manifest,
-            artifact,
+            artifact: native,
+        }))
+    }
+
+    fn ask_worker(&self, job: &CompileRequest<'_>) -> Result<CompileResponse, CallError> {
+        let started = Instant::now();
+        let answer = compile_worker::compile(&self.worker, job);
+        let done = matches!(
+            answer,
+            Ok(CompileResponse::Compiled { .. } | CompileResponse::Engine { .. })
+        );
+        self.stats.count_compiled(started.elapsed(), done);
+        Ok(answer?)
+    }
+
+    /// Returns the engines whose native code the cache has.
+    fn known_engines(&self, profile: &Profile) -> Vec<KnownEngine> {
+        let Some(cache) = &self.cache else {
+            return Vec::new();
+        };
+        cache.engines(profile).unwrap_or_else(|error| {
+            self.warn("cannot be read", &error);
+            Vec::new()
+        })
+    }
+
+    /// Reads the native code of an engine that was not compiled again.
+    fn engine_code(&self, profile: &Profile, engine: &KnownEngine) -> Option<Vec<u8>> {
+        let code = self.cache.as_ref()?.engine_code(profile, engine);
+        code.unwrap_or_else(|error| {
+            self.warn("cannot be read", &error);
+            None
         })
     }
 
@@ -402,7 +483,7 @@ impl ArtifactProvider {
         &self,
         manifest: Manifest,
         wasm: &[u8],
-        artifact: &[u8],
+        artifact: ArtifactBytes<'_>,
     ) -> Result<VerifiedArtifact, CallError> {
         match &self.cache {
             Some(cache) => cache
@@ -438,6 +519,14 @@ impl ArtifactProvider {
             );
         }
     }
+}
+
+#[cold]
+fn no_answer() -> CallError {
+    CallError::new(
+        Code::NoArtifact,
+        "the compiler neither compiled the module nor said why",
+    )
 }
 
 impl From<CacheError> for CallError {

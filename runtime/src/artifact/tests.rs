@@ -43,6 +43,7 @@ fn manifest() -> Manifest {
         },
         compile_micros: 1,
         signed_by: None,
+        image: None,
     }
 }
 
@@ -62,6 +63,7 @@ impl Scene {
             manifest: Box::new(manifest),
             source: WASM.to_vec(),
             artifact: ARTIFACT.to_vec(),
+            image: Vec::new(),
         };
         write_response(&mut answer, &compiled).expect("memory takes it");
         fs::write(scene.folder.path().join("worker.answer"), answer)?;

@@ -17,7 +17,7 @@ use crate::host::Linkers;
 use crate::instance::linked_module::LinkedModule;
 use crate::instance::rewindable::{RewindEngine, Rewinding};
 use crate::instance::shared_modules::SharedModules;
-use crate::instance::{Instance, Mode};
+use crate::instance::{Instance, InstanceHome, Mode};
 use crate::scheduling::cancellation::{CallId, CallSlot, RunningCall};
 use crate::scheduling::per_core::PerCore;
 use crate::scheduling::pool::{Pool, PoolUsage};
@@ -78,6 +78,8 @@ pub struct Function<K: Keyspace> {
     gate: UserGate,
     slots: Mutex<Vec<Weak<CallSlot>>>,
     retention: Retention,
+    /// Where instances live that are not rewound but start from an image; `None` if they live in the pool.
+    image_home: Option<Rewinding>,
     /// Rises with every call that needed a stack of its own; falls slowly with the others.
     fiber_score: AtomicU32,
     /// Rises with every call that held its thread; falls slowly with the others.
@@ -166,14 +168,23 @@ impl<K: Keyspace> Function<K> {
                 }
             },
         };
-        let modules = match retention {
-            Retention::Rewound(_) => &modules.rewinding,
-            Retention::WholeInstance | Retention::BuffersOnly { .. } => &modules.pooling,
+        // The pool has memories of wasmtime's alone, and nothing can be mapped into those.
+        let image_home = match (&retention, &manifest.image, rewind_engine) {
+            (Retention::Rewound(_), ..) | (_, None, _) | (.., Err(_)) => None,
+            (_, Some(_), Ok(rewind_engine)) => Some(rewind_engine),
+        };
+        let (engine, linkers) = match image_home {
+            Some(home) => (&home.engine, &home.linkers),
+            None => (engine, linkers),
+        };
+        let modules = match (&retention, image_home) {
+            (Retention::Rewound(_), _) | (_, Some(_)) => &modules.rewinding,
+            (Retention::WholeInstance | Retention::BuffersOnly { .. }, None) => &modules.pooling,
         };
         let shared = modules
             .get_or_load(engine, artifact)
             .map_err(|error| CallError::new(Code::NoArtifact, error.to_string()))?;
-        let module = LinkedModule::new(linkers, &shared, &manifest.module)
+        let module = LinkedModule::new(linkers, &shared, artifact)
             .map_err(|error| CallError::invalid(error.to_string()))?;
         let entries = module.entries().len();
         let none = |_, _| (0..entries).map(|_| AtomicU64::new(0)).collect();
@@ -187,6 +198,7 @@ impl<K: Keyspace> Function<K> {
             _shared: shared,
             slots: Mutex::default(),
             retention,
+            image_home: image_home.map(RewindEngine::function),
             fiber_score: AtomicU32::new(0),
             held_thread_score: AtomicU32::new(0),
             conflict_score: AtomicU32::new(0),
@@ -440,6 +452,18 @@ impl<K: Keyspace> Function<K> {
 
     pub(crate) fn retention(&self) -> &Retention {
         &self.retention
+    }
+
+    /// Returns the place where the function's instances live; `pool` is that of most.
+    pub(crate) fn home<'a>(&'a self, pool: &'a Engine) -> InstanceHome<'a> {
+        match (&self.retention, &self.image_home) {
+            (Retention::Rewound(rewinding), _) | (_, Some(rewinding)) => {
+                InstanceHome::Rewinding(rewinding)
+            }
+            (Retention::WholeInstance | Retention::BuffersOnly { .. }, None) => {
+                InstanceHome::Pool(pool)
+            }
+        }
     }
 
     pub(crate) fn pool(&self) -> &Pool<Retained<K>> {

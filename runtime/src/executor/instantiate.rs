@@ -7,9 +7,9 @@ use ferrite_wasm_abi::wasi::PREVIEW1;
 use crate::call::state::{CallParams, StoreData};
 use crate::error::{CallError, Code};
 use crate::executor::Executor;
-use crate::executor::function::{Function, Retention};
+use crate::executor::function::Function;
 use crate::instance::rewindable::Rewinding;
-use crate::instance::{Instance, InstanceHome, InstantiateError, Mode, Start};
+use crate::instance::{Instance, InstantiateError, Mode, Start};
 use crate::metrics::host_calls::HostCall;
 use crate::rewind::snapshot::{InstanceSnapshot, RewindError};
 use crate::scheduling::user_share::UserShare;
@@ -68,12 +68,7 @@ impl<K: Keyspace> Executor<K> {
         mode: Mode,
         user: UserShare,
     ) -> Result<Box<Instance<K>>, NotMade<K>> {
-        let home = match function.retention() {
-            Retention::Rewound(rewinding) => InstanceHome::Rewinding(rewinding),
-            Retention::WholeInstance | Retention::BuffersOnly { .. } => {
-                InstanceHome::Pool(self.engine())
-            }
-        };
+        let home = function.home(self.engine());
         if let Err(error) = self.check_share(function, home, user) {
             return Err(NotMade::Failed(error, None));
         }
@@ -126,6 +121,9 @@ impl<K: Keyspace> Executor<K> {
         if let Some(snapshot) = rewinding.snapshot() {
             return Ok(Some(Arc::clone(snapshot)));
         }
+        if let Some(snapshot) = function.module().known_snapshot() {
+            return Ok(Some(Arc::clone(rewinding.share(Arc::clone(snapshot)))));
+        }
         let mut state = self.new_state(function);
         state.begin(&CallParams {
             profile: true,
@@ -135,7 +133,13 @@ impl<K: Keyspace> Executor<K> {
             ..CallParams::without_input()
         });
         let mut made = self
-            .instantiate(function, state, Start::Initialize, Mode::Fiber, params.user)
+            .instantiate(
+                function,
+                state,
+                Start::InitializeForSnapshot,
+                Mode::Fiber,
+                params.user,
+            )
             .await;
         let state = match &mut made {
             Ok(instance) => Some(instance.state()),

@@ -1,6 +1,10 @@
 //! A loaded module, linked and with its exports found, ready to be instantiated.
 
-use ferrite_cache::{CodeOffsetMap, EntryKind, ModuleInfo, Rewind, RewindPlan, Signature};
+use std::sync::Arc;
+
+use ferrite_cache::{
+    CodeOffsetMap, ENGINE_ENTRY_PREFIX, EntryKind, Rewind, RewindPlan, Signature, VerifiedArtifact,
+};
 use ferrite_wasm_abi::{
     ALLOC_EXPORT, DEALLOC_EXPORT, DEFAULT_ENTRY, INITIALIZE_EXPORT, MEMORY_EXPORT,
 };
@@ -13,6 +17,8 @@ use crate::host::Linkers;
 use crate::instance::meter::MeterExports;
 use crate::instance::stack_depth::DepthExports;
 use crate::rewind::exports::RewindExports;
+use crate::rewind::snapshot::{InstanceSnapshot, StoredImageError};
+use ferrite_protocol::error_chain::ErrorChain;
 use ferrite_protocol::keyspace::Keyspace;
 
 /// A loaded module, linked and with its exports found.
@@ -26,6 +32,10 @@ pub(crate) struct LinkedModule<K: Keyspace> {
     metering: Metering,
     rewriting: Option<Rewriting>,
     counting: Option<Counting>,
+    /// The memory and the globals of an instance before any code ran, if the code does not make them itself.
+    initial: Option<Arc<InstanceSnapshot>>,
+    /// Added to an offset in the compiled module, this gives the one in the module that had its own data.
+    engine_back: i64,
     /// Functions that the module imports and defines; the compiler's own come after them.
     functions: u32,
 }
@@ -95,19 +105,36 @@ pub(crate) enum LinkError {
     /// The manifest names something of the compiler's that the code does not have.
     #[error(transparent)]
     Rewriting(#[from] MissingExport),
+    /// The image does not fit the code.
+    #[error("the artifact's image does not fit: {reason}; compile it again")]
+    Image {
+        /// The error, from the outermost to the innermost cause.
+        reason: Box<str>,
+    },
+}
+
+impl From<StoredImageError> for LinkError {
+    fn from(error: StoredImageError) -> Self {
+        Self::Image {
+            reason: ErrorChain(&error).to_string().into(),
+        }
+    }
 }
 
 impl<K: Keyspace> LinkedModule<K> {
-    /// Links `module`, which the compiler described by `info`.
+    /// Links `module`, which is the code of `artifact`.
     ///
     /// # Errors
     ///
-    /// Fails if it imports something that the host does not have, or differs from `info`.
+    /// Fails if it imports something that the host does not have, differs from its manifest, or if the image
+    /// does not fit it.
     pub(crate) fn new(
         linkers: &Linkers<K>,
         module: &Module,
-        info: &ModuleInfo,
+        artifact: &VerifiedArtifact,
     ) -> Result<Self, LinkError> {
+        let manifest = artifact.manifest();
+        let info = &manifest.module;
         let link = |linker: &Linker<StoreData<K>>| {
             linker
                 .instantiate_pre(module)
@@ -120,8 +147,17 @@ impl<K: Keyspace> LinkedModule<K> {
         let entries = info
             .entries
             .iter()
-            .map(|entry| {
-                let export = find(&entry.name).ok_or_else(|| LinkError::MissingEntry {
+            .enumerate()
+            .map(|(index, entry)| {
+                let export = match &manifest.image {
+                    // An engine's entries have numbers.
+                    Some(image) => image
+                        .entries
+                        .get(index)
+                        .and_then(|number| find(&format!("{ENGINE_ENTRY_PREFIX}{number}"))),
+                    None => find(&entry.name),
+                };
+                let export = export.ok_or_else(|| LinkError::MissingEntry {
                     name: entry.name.as_str().into(),
                 })?;
                 Ok(Entry {
@@ -151,6 +187,17 @@ impl<K: Keyspace> LinkedModule<K> {
             }),
             None => None,
         };
+        let initial = match (artifact.image(), &info.rewind) {
+            (Some(file), Rewind::Allowed(plan)) => {
+                Some(InstanceSnapshot::stored(file, manifest, module, plan)?)
+            }
+            (Some(_), Rewind::Refused { .. }) => {
+                return Err(LinkError::Image {
+                    reason: "the module cannot be rewound, and such modules have none".into(),
+                });
+            }
+            (None, _) => None,
+        };
         let imported = u32::try_from(info.imports.len()).unwrap_or(u32::MAX);
         Ok(Self {
             pre,
@@ -159,6 +206,8 @@ impl<K: Keyspace> LinkedModule<K> {
             metering,
             rewriting,
             counting,
+            initial,
+            engine_back: manifest.image.as_ref().map_or(0, |image| image.back),
             functions: info.functions.saturating_add(imported),
             exports: Exports {
                 memory: find(MEMORY_EXPORT),
@@ -211,6 +260,23 @@ impl<K: Keyspace> LinkedModule<K> {
         self.counting.as_ref().map(|counting| &counting.exports)
     }
 
+    /// Returns the memory and the globals of an instance before any code ran; `None` if the code makes them
+    /// itself.
+    #[must_use]
+    pub(crate) fn initial(&self) -> Option<&InstanceSnapshot> {
+        self.initial.as_deref()
+    }
+
+    /// Returns the state that calls start from, if it is known without running anything.
+    #[must_use]
+    pub(crate) fn known_snapshot(&self) -> Option<&Arc<InstanceSnapshot>> {
+        let starts = self.exports.initialize.is_some()
+            || self.metering.exports.has_start()
+            || self.depth().is_some_and(DepthExports::has_start)
+            || self.rewriting().is_some_and(RewindExports::has_start);
+        self.initial.as_ref().filter(|_| !starts)
+    }
+
     /// Returns true if the author wrote the function of this index, and not the compiler.
     #[must_use]
     pub(crate) fn is_authored(&self, function: u32) -> bool {
@@ -220,6 +286,7 @@ impl<K: Keyspace> LinkedModule<K> {
     /// Translates an offset in the compiled module to one in the source.
     #[must_use]
     pub(crate) fn source_offset(&self, compiled: u64) -> u64 {
+        let compiled = compiled.saturating_add_signed(self.engine_back);
         // Metering came last, counting before it.
         let counted = self.metering.moves.original_offset(compiled);
         let rewritten = match &self.counting {

@@ -76,6 +76,11 @@ impl MeterExports {
         Ok(())
     }
 
+    /// Returns true if there is a start function that the host has to run.
+    pub(crate) fn has_start(&self) -> bool {
+        self.start.is_some()
+    }
+
     /// Returns the start function, which the host has to run.
     pub(crate) fn start(&self, store: impl AsContextMut, instance: &Instance) -> Option<Func> {
         instance

@@ -27,6 +27,7 @@ use crate::instance::rewindable::{InstancePermit, Rewinding};
 use crate::instance::trap::classify;
 use crate::instance::typed_func::ScalarFunc;
 use crate::rewind::HOST_PAGE;
+use crate::rewind::arena::Arena;
 use crate::rewind::snapshot::{InstanceSnapshot, RewindError, Rewinder, Rewound};
 use ferrite_protocol::keyspace::Keyspace;
 
@@ -62,6 +63,9 @@ pub(crate) enum Mode {
 pub(crate) enum Start {
     /// By running the module's start function and its initialiser.
     Initialize,
+    /// The same, for an instance of which a snapshot will be taken: nothing is mapped into its memory, so that
+    /// the pages which hold data can be told from the others.
+    InitializeForSnapshot,
     /// By taking over a snapshot of another instance.
     FromSnapshot,
 }
@@ -132,7 +136,11 @@ impl<K: Keyspace> Instance<K> {
         };
         let mut store = Store::new(engine, state);
         store.limiter(|state| &mut state.limiter);
-        match Self::start(&mut store, module, start, mode).await {
+        let arena = match home {
+            InstanceHome::Pool(_) => None,
+            InstanceHome::Rewinding(rewinding) => Some(&rewinding.arena),
+        };
+        match Self::start(&mut store, module, start, mode, arena).await {
             Ok(instance) => Ok(Box::new(Self {
                 store,
                 instance,
@@ -162,6 +170,7 @@ impl<K: Keyspace> Instance<K> {
         module: &LinkedModule<K>,
         start: Start,
         mode: Mode,
+        arena: Option<&Arc<Arena>>,
     ) -> wasmtime::Result<WasmInstance> {
         let rewriting = module.rewriting();
         // This runs no code: the host itself has to run a start function.
@@ -169,6 +178,16 @@ impl<K: Keyspace> Instance<K> {
             Mode::Direct => module.pre_direct().instantiate(&mut *store)?,
             Mode::Fiber => module.pre().instantiate_async(&mut *store).await?,
         };
+        if let (Some(initial), Some(rewriting)) = (module.initial(), rewriting) {
+            let arena = match start {
+                Start::Initialize => Some(arena),
+                Start::InitializeForSnapshot => Some(None),
+                Start::FromSnapshot => None,
+            };
+            if let Some(arena) = arena {
+                initial.begin(&mut *store, &instance, rewriting, arena)?;
+            }
+        }
         module.meter().connect(&mut *store, &instance, mode)?;
         fill_first_slice(store)?;
         let exports = module.exports();

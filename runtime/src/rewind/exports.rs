@@ -5,6 +5,11 @@ use wasmtime::{AsContextMut, Extern, Func, Global, Instance, Memory, Module, Mod
 
 use crate::error::MissingExport;
 
+/// Returns the name under which the rewriting exports a global.
+pub(super) fn global_name(ordinal: u32) -> String {
+    format!("__ferrite_global_{ordinal}")
+}
+
 /// The additions of the compiler's rewriting to a module.
 #[derive(Clone)]
 pub struct RewindExports {
@@ -23,7 +28,7 @@ impl RewindExports {
     pub fn find(module: &Module, plan: &RewindPlan) -> Result<Self, MissingExport> {
         let find = |name: String| module.get_export_index(&name).ok_or(MissingExport { name });
         let globals = (0..plan.globals)
-            .map(|ordinal| find(format!("__ferrite_global_{ordinal}")))
+            .map(|ordinal| find(global_name(ordinal)))
             .collect::<Result<_, _>>()?;
         let start = if plan.start {
             Some(find("__ferrite_start".to_owned())?)
@@ -42,6 +47,12 @@ impl RewindExports {
         instance
             .get_module_export(store, self.memory.as_ref()?)
             .and_then(Extern::into_memory)
+    }
+
+    /// Returns true if there is a start function that the host has to run.
+    #[must_use]
+    pub fn has_start(&self) -> bool {
+        self.start.is_some()
     }
 
     /// Returns the start function, which the host has to run.

@@ -1,10 +1,12 @@
 //! The pristine contents of a module's memory, and the pages that its calls write.
 
+use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::ptr;
 
-use ferrite_cache::WASM_PAGE_BYTES;
+use ferrite_cache::{ImageRun, WASM_PAGE_BYTES};
 use memmap2::{Mmap, MmapOptions};
 use parking_lot::Mutex;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mmap_anonymous, mprotect};
@@ -35,11 +37,43 @@ pub enum ImageError {
 /// An instance maps the image privately, so a page that it never writes costs it no memory.
 #[derive(Debug)]
 pub(super) struct Image {
+    /// Size of the memory, in bytes.
+    len: usize,
+    /// The parts that hold data, in rising order; the rest are zeros.
+    parts: Box<[Part]>,
+    /// The contents of all parts.
     contents: Mmap,
     /// After the mapping of it, so that it is given back last.
-    range: PristineRange,
+    backing: Backing,
     /// Pages written by calls of any instance, sorted; at most `PAGES_MAX`.
     learned: Mutex<Vec<u32>>,
+}
+
+/// A part of a memory that holds data.
+#[derive(Clone, Debug)]
+struct Part {
+    /// Its place in the memory, in bytes; pages of the host.
+    memory: Range<usize>,
+    /// Offset of its contents.
+    at: usize,
+}
+
+/// The file that instances map.
+#[derive(Debug)]
+enum Backing {
+    /// A part of the file of all pristine memories.
+    Pristine(PristineRange),
+    /// A verified file of the cache, or one in memory, from an offset on. It never changes.
+    Stored(File, u64),
+}
+
+impl Backing {
+    fn file(&self) -> (&File, u64) {
+        match self {
+            Self::Pristine(range) => (range.file(), range.offset_bytes()),
+            Self::Stored(file, start) => (file, *start),
+        }
+    }
 }
 
 impl Image {
@@ -65,16 +99,98 @@ impl Image {
                 .len(memory.len())
                 .map(range.file())?
         };
+        let whole = Part {
+            memory: 0..memory.len(),
+            at: 0,
+        };
         Ok(Self {
+            len: memory.len(),
+            parts: Some(whole)
+                .filter(|part| !part.memory.is_empty())
+                .into_iter()
+                .collect(),
             contents,
-            range,
+            backing: Backing::Pristine(range),
             learned: Mutex::new(Vec::new()),
         })
     }
 
-    /// Returns the size of the image, in bytes.
+    /// Takes the image of a memory of `len` bytes that a file holds from `start` on. The file must have all
+    /// pages of `runs`, which lie within the memory in rising order, and never change.
+    pub(super) fn stored(
+        file: File,
+        start: u64,
+        runs: &[ImageRun],
+        len: usize,
+    ) -> io::Result<Self> {
+        let mut end = 0;
+        let parts: Box<[Part]> = runs
+            .iter()
+            .map(|run| {
+                let at = end;
+                end += run.len_bytes();
+                Part {
+                    memory: run.memory_range(),
+                    at,
+                }
+            })
+            .collect();
+        // SAFETY: the caller promises that nobody changes or shortens the file. (It is the cache's, which only
+        // unlinks files, or sealed.)
+        let contents = unsafe { MmapOptions::new().offset(start).len(end).map(&file)? };
+        Ok(Self {
+            len,
+            parts,
+            contents,
+            backing: Backing::Stored(file, start),
+            learned: Mutex::new(Vec::new()),
+        })
+    }
+
+    /// Returns the size of the memory, in bytes.
     pub(super) fn len(&self) -> usize {
-        self.contents.len()
+        self.len
+    }
+
+    /// Returns the parts that hold data: their places in the memory, and their contents.
+    pub(super) fn parts(&self) -> impl Iterator<Item = (usize, &[u8])> {
+        self.parts.iter().map(|part| {
+            let contents = &self.contents[part.at..part.at + part.memory.len()];
+            (part.memory.start, contents)
+        })
+    }
+
+    /// Returns the page at an offset in the memory.
+    fn page(&self, offset: usize) -> &[u8] {
+        let part = self.parts.iter().find(|part| part.memory.contains(&offset));
+        let page = part.and_then(|part| {
+            let at = part.at + (offset - part.memory.start);
+            self.contents.get(at..at + HOST_PAGE)
+        });
+        page.unwrap_or(&ZEROS)
+    }
+
+    /// Returns the offset of the first byte in which `memory`, of the same size, differs.
+    pub(super) fn difference(&self, memory: &[u8]) -> Option<(usize, u8)> {
+        memory
+            .chunks(HOST_PAGE)
+            .enumerate()
+            .map(|(page, now)| (page * HOST_PAGE, now))
+            .filter(|(offset, now)| self.page(*offset)[..now.len()] != **now)
+            .find_map(|(offset, now)| {
+                let then = self.page(offset);
+                let at = now.iter().zip(then).position(|(now, then)| now != then)?;
+                Some((offset + at, then[at]))
+            })
+    }
+
+    /// Returns the mappings that a memory needs for the image, beside its own.
+    fn mappings(&self) -> usize {
+        match &*self.parts {
+            [] => 0,
+            [whole] if whole.memory == (0..self.len) => 0,
+            parts => 2 * parts.len(),
+        }
     }
 
     /// Returns the size of the image, in pages of WebAssembly.
@@ -82,17 +198,16 @@ impl Image {
         self.len() as u64 / WASM_PAGE_BYTES
     }
 
-    /// Returns the contents.
-    pub(super) fn contents(&self) -> &[u8] {
-        &self.contents
-    }
-
     /// Maps the image over a memory, protects it, and starts to record writes.
     /// Pages that siblings have written are writable from the start. Returns false if the process
     /// has no mappings left for those; the memory is then in no defined state.
     pub(super) fn show(&self, memory: &MemoryHandle) -> Result<bool, ImageError> {
         let pages = self.learned.lock().clone();
-        let slot = self.map(memory, ProtFlags::READ)?;
+        let slot = self.slot(memory)?;
+        if !slot.claim_image(self.mappings()) {
+            return Ok(false);
+        }
+        self.map(memory, ProtFlags::READ)?;
         let image_pages = (self.len() / HOST_PAGE) as u32;
         let runs = Runs::new(pages.iter().copied()).count();
         // The others are of growth, and stay inaccessible until there is some.
@@ -111,7 +226,8 @@ impl Image {
     }
 
     /// Maps the image over a memory, all of it writable, without recording writes. Repeating it
-    /// undoes every write, for one system call plus a fault for each page that is written later.
+    /// undoes every write, for a system call for each part of the image plus a fault for each page that is
+    /// written later. If the process has no mappings left for the parts, they are copied.
     pub(super) fn show_writable(&self, memory: &MemoryHandle) -> Result<(), ImageError> {
         let slot = memory.slot().ok_or(ImageError::Size)?;
         let (len, size) = (self.len(), slot.size());
@@ -129,37 +245,81 @@ impl Image {
             .map_err(io::Error::from)?;
             slot.set_size(len);
         }
-        self.map(memory, ProtFlags::READ | ProtFlags::WRITE)?;
+        let writable = ProtFlags::READ | ProtFlags::WRITE;
+        if self.slot(memory)?.claim_image(self.mappings()) {
+            return self.map(memory, writable);
+        }
+        self.clear(memory, 0..self.len(), writable)?;
+        for (start, contents) in self.parts() {
+            // SAFETY: the range lies within the memory, which was made writable above and whose owner has lent
+            // it to us exclusively; image and memory are two mappings.
+            unsafe {
+                ptr::copy_nonoverlapping(
+                    contents.as_ptr(),
+                    ptr::with_exposed_provenance_mut::<u8>(memory.start() + start),
+                    contents.len(),
+                );
+            }
+        }
         Ok(())
     }
 
-    /// Maps the image privately over a memory of the same size.
-    fn map<'m>(
-        &self,
-        memory: &'m MemoryHandle,
-        protection: ProtFlags,
-    ) -> Result<&'m MemorySlot, ImageError> {
+    /// Returns the record of a memory, which must have the image's size.
+    fn slot<'m>(&self, memory: &'m MemoryHandle) -> Result<&'m MemorySlot, ImageError> {
         let slot = memory.slot().ok_or(ImageError::Size)?;
-        if slot.size() != self.len() {
-            return Err(ImageError::Size);
+        if slot.size() == self.len() {
+            Ok(slot)
+        } else {
+            Err(ImageError::Size)
         }
-        if self.len() == 0 {
-            return Ok(slot);
+    }
+
+    /// Maps the image privately over a memory of the same size, and zeros around its parts.
+    fn map(&self, memory: &MemoryHandle, protection: ProtFlags) -> Result<(), ImageError> {
+        let (file, start) = self.backing.file();
+        let mut end = 0;
+        for part in &self.parts {
+            self.clear(memory, end..part.memory.start, protection)?;
+            end = part.memory.end;
+            // SAFETY: the range lies within the memory, which has the image's size and whose owner has lent it
+            // to us exclusively; its contents are replaced, nothing else.
+            unsafe {
+                mmap(
+                    ptr::with_exposed_provenance_mut(memory.start() + part.memory.start),
+                    part.memory.len(),
+                    protection,
+                    MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE,
+                    file,
+                    start + part.at as u64,
+                )
+            }
+            .map_err(io::Error::from)?;
         }
-        // SAFETY: the range is exactly the memory, whose owner has lent it to us exclusively; its
-        // contents are replaced, nothing else.
+        self.clear(memory, end..self.len(), protection)
+    }
+
+    /// Maps zeros over a range of a memory of the same size.
+    fn clear(
+        &self,
+        memory: &MemoryHandle,
+        range: Range<usize>,
+        protection: ProtFlags,
+    ) -> Result<(), ImageError> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        // SAFETY: the callers have compared the memory's size with the image's, within which the range lies;
+        // the memory's owner has lent it to us exclusively; its contents are replaced, nothing else.
         unsafe {
-            mmap(
-                ptr::with_exposed_provenance_mut(memory.start()),
-                self.len(),
+            mmap_anonymous(
+                ptr::with_exposed_provenance_mut(memory.start() + range.start),
+                range.len(),
                 protection,
                 MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE,
-                self.range.file(),
-                self.range.offset_bytes(),
             )
         }
         .map_err(io::Error::from)?;
-        Ok(slot)
+        Ok(())
     }
 
     /// Resets the memory: copies written pages back from the image, and makes growth zero and
@@ -173,12 +333,12 @@ impl Image {
                 // Recorded in a larger memory, and inaccessible in this one.
                 continue;
             }
-            let snapshot = self.contents.get(offset..offset + HOST_PAGE);
+            let snapshot = self.page(offset);
             // SAFETY: the page is one of the memory's, writable since it was recorded, and its
             // owner has lent the memory to us exclusively; image and memory are two mappings.
             unsafe {
                 ptr::copy_nonoverlapping(
-                    snapshot.unwrap_or(&ZEROS).as_ptr(),
+                    snapshot.as_ptr(),
                     ptr::with_exposed_provenance_mut::<u8>(start + offset),
                     HOST_PAGE,
                 );
@@ -242,7 +402,37 @@ impl Image {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
+    use ferrite_cache::ImageRun;
+
     use super::{HOST_PAGE, Image};
+
+    #[test]
+    fn a_stored_image_holds_its_runs_and_zeros_around_them() {
+        let mut file = tempfile::tempfile().expect("a temporary file");
+        for page in [9, 1, 2, 3] {
+            file.write_all(&[page; HOST_PAGE]).expect("there is room");
+        }
+        let runs = [
+            ImageRun { first: 2, pages: 1 },
+            ImageRun { first: 7, pages: 2 },
+        ];
+        let image = Image::stored(file, HOST_PAGE as u64, &runs, 16 * HOST_PAGE);
+        let image = image.expect("it can be mapped");
+        let firsts: Vec<u8> = (0..16)
+            .map(|page| image.page(page * HOST_PAGE)[0])
+            .collect();
+        assert_eq!(firsts, [0, 0, 1, 0, 0, 0, 0, 2, 3, 0, 0, 0, 0, 0, 0, 0]);
+        let mut memory = vec![0; 16 * HOST_PAGE];
+        for (start, contents) in image.parts() {
+            memory[start..start + contents.len()].copy_from_slice(contents);
+        }
+        assert_eq!(image.difference(&memory), None);
+        memory[15 * HOST_PAGE + 3] = 1;
+        assert_eq!(image.difference(&memory), Some((15 * HOST_PAGE + 3, 0)));
+        assert_eq!(image.mappings(), 4);
+    }
 
     #[test]
     fn an_image_is_a_copy_with_holes() {
@@ -250,8 +440,10 @@ mod tests {
         memory[5 * HOST_PAGE] = 7;
         let image = Image::capture(&memory).expect("a memory file can be made");
         memory[5 * HOST_PAGE] = 8;
-        assert_eq!(image.contents()[5 * HOST_PAGE], 7);
+        assert_eq!(image.page(5 * HOST_PAGE)[0], 7);
+        assert_eq!(image.difference(&memory), Some((5 * HOST_PAGE, 7)));
         assert_eq!(image.len(), 16 * HOST_PAGE);
+        assert_eq!(image.mappings(), 0);
         assert_eq!(image.wasm_pages(), 1);
     }
 }

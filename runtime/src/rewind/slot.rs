@@ -39,6 +39,8 @@ pub(super) struct MemorySlot {
     pristine: AtomicUsize,
     /// True if mappings are claimed for growth.
     grew: AtomicBool,
+    /// True if mappings are claimed for the parts of an image.
+    imaged: AtomicBool,
     /// Increases whenever the slot gets another memory.
     generation: AtomicU32,
 }
@@ -118,7 +120,7 @@ impl MemorySlot {
         if !claim_mappings(mappings) {
             return false;
         }
-        self.mappings.store(mappings, Ordering::Relaxed);
+        self.mappings.fetch_add(mappings, Ordering::Relaxed);
         for (slot, page) in self.pages.iter().zip(pages) {
             slot.store(*page, Ordering::Relaxed);
         }
@@ -139,19 +141,29 @@ impl MemorySlot {
 
     /// Claims mappings for growth, once. Returns false if the process has none left.
     pub(super) fn claim_growth(&self) -> bool {
-        if self.grew.load(Ordering::Relaxed) {
+        self.claim_once(&self.grew, MAPPINGS_PER_RUN)
+    }
+
+    /// Claims mappings for the parts of the memory's image, once. Returns false if the process has none left.
+    pub(super) fn claim_image(&self, mappings: usize) -> bool {
+        mappings == 0 || self.claim_once(&self.imaged, mappings)
+    }
+
+    fn claim_once(&self, claimed: &AtomicBool, mappings: usize) -> bool {
+        if claimed.load(Ordering::Relaxed) {
             return true;
         }
-        if !claim_mappings(MAPPINGS_PER_RUN) {
+        if !claim_mappings(mappings) {
             return false;
         }
-        self.mappings.fetch_add(MAPPINGS_PER_RUN, Ordering::Relaxed);
-        self.grew.store(true, Ordering::Relaxed);
+        self.mappings.fetch_add(mappings, Ordering::Relaxed);
+        claimed.store(true, Ordering::Relaxed);
         true
     }
 
     fn give_mappings_back(&self) {
         self.grew.store(false, Ordering::Relaxed);
+        self.imaged.store(false, Ordering::Relaxed);
         let mappings = self.mappings.swap(0, Ordering::Relaxed);
         MAPPINGS.fetch_sub(mappings, Ordering::Relaxed);
     }

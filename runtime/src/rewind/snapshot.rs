@@ -1,15 +1,17 @@
 //! The snapshot of an instance before its first call, and instances that return to it.
 
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use ferrite_cache::WASM_PAGE_BYTES;
+use ferrite_cache::{Image as StoredImage, ImageValue, Manifest, RewindPlan, WASM_PAGE_BYTES};
 use smallvec::SmallVec;
-use wasmtime::{AsContextMut, Global, Instance, Memory, Val};
+use wasmtime::{AsContextMut, ExternType, Global, Instance, Memory, Module, Val, ValType};
 
 use super::arena::{Arena, MemoryHandle};
-use super::exports::RewindExports;
+use super::exports::{RewindExports, global_name};
 use super::image::{Image, ImageError};
 use super::slot::MemorySlot;
 use super::{FEW_PAGES, REWINDS_MAX};
@@ -41,6 +43,32 @@ pub enum RewindError {
     /// Setting a global or the memory failed.
     #[error("the instance cannot be set back: {0}")]
     Set(String),
+}
+
+/// Reason why the image of an artifact cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoredImageError {
+    /// The file cannot be opened a second time, or mapped.
+    #[error("the image cannot be mapped")]
+    Read(#[source] io::Error),
+    /// It is no image, or not one for this code.
+    #[error(transparent)]
+    Image(#[from] ferrite_cache::ImageError),
+    /// The manifest does not describe it.
+    #[error("its manifest describes none")]
+    Undescribed,
+    /// The code has no such global.
+    #[error("the engine does not export {name}, which its manifest promises")]
+    NoGlobal {
+        /// The export.
+        name: String,
+    },
+    /// A global has another type.
+    #[error("the image gives global {number} a value of another type than it has")]
+    Type {
+        /// The number of the global.
+        number: u32,
+    },
 }
 
 impl From<wasmtime::Error> for RewindError {
@@ -125,6 +153,88 @@ impl InstanceSnapshot {
         }))
     }
 
+    /// Takes over the image that came with an artifact: the state of an instance before any code ran.
+    ///
+    /// # Errors
+    ///
+    /// The image does not fit the module that its code became.
+    pub fn stored(
+        file: &File,
+        manifest: &Manifest,
+        module: &Module,
+        plan: &RewindPlan,
+    ) -> Result<Arc<Self>, StoredImageError> {
+        let file = file.try_clone().map_err(StoredImageError::Read)?;
+        let info = manifest
+            .image
+            .as_ref()
+            .ok_or(StoredImageError::Undescribed)?;
+        let most = StoredImage::contents_start_max(plan.globals);
+        let most = usize::try_from(info.len).map_or(most, |len| len.min(most));
+        let mut head = vec![0; most];
+        file.read_exact_at(&mut head, 0)
+            .map_err(StoredImageError::Read)?;
+        let stored = StoredImage::decode(&head, info.len)?;
+        stored.check(info, &manifest.module)?;
+        let mut values = stored.globals.iter().copied().peekable();
+        let globals = (0..plan.globals)
+            .map(|number| {
+                let name = global_name(number);
+                let Some(ExternType::Global(ty)) = module.get_export(&name) else {
+                    return Err(StoredImageError::NoGlobal { name });
+                };
+                let zero = zero(ty.content());
+                let value = values.next_if(|(of, _)| *of == number);
+                let value = value.map_or(zero, |(_, value)| Some(val(value)));
+                value
+                    .filter(|value| zero.is_some_and(|zero| same_type(&zero, value)))
+                    .ok_or(StoredImageError::Type { number })
+            })
+            .collect::<Result<_, _>>()?;
+        let len =
+            usize::try_from(u64::from(stored.memory_pages) * WASM_PAGE_BYTES).unwrap_or(usize::MAX);
+        let start = stored.contents_start() as u64;
+        let image =
+            Image::stored(file, start, &stored.runs, len).map_err(StoredImageError::Read)?;
+        Ok(Arc::new(Self {
+            image: Some(image),
+            globals,
+            overflowed: AtomicU32::new(0),
+        }))
+    }
+
+    /// Brings a new instance to this state, without the means to do so again. The image is mapped privately if
+    /// the memory belongs to `arena`; else it is copied.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the memory cannot be set up; the instance must be dropped then.
+    pub fn begin(
+        &self,
+        mut store: impl AsContextMut,
+        instance: &Instance,
+        exports: &RewindExports,
+        arena: Option<&Arc<Arena>>,
+    ) -> Result<(), RewindError> {
+        if let (Some(memory), Some(image)) = (exports.memory(&mut store, instance), &self.image) {
+            grow_to(&mut store, memory, image)?;
+            let handle = arena.and_then(|arena| arena.find(memory.data_ptr(&store)));
+            match handle {
+                Some(handle) => image.show_writable(&handle)?,
+                None => {
+                    for (start, contents) in image.parts() {
+                        memory
+                            .write(&mut store, start, contents)
+                            .map_err(|error| RewindError::Set(error.to_string()))?;
+                    }
+                }
+            }
+        }
+        let globals = exports.globals(&mut store, instance);
+        let globals: SmallVec<[Global; 4]> = globals.collect();
+        set_globals(store, &globals, &self.globals)
+    }
+
     /// Returns true if calls of this module usually write more pages than can be recorded, so that
     /// its image is mapped again after each.
     #[must_use]
@@ -162,12 +272,7 @@ impl InstanceSnapshot {
         let handle = match (memory, &self.image) {
             (Some(memory), Some(image)) => {
                 // Initialisation may have grown the memory of the image's instance.
-                let missing = image.wasm_pages().saturating_sub(memory.size(&store));
-                if missing > 0 {
-                    memory
-                        .grow(&mut store, missing)
-                        .map_err(|error| RewindError::Set(format!("{error:#}")))?;
-                }
+                grow_to(&mut store, memory, image)?;
                 let handle = arena
                     .find(memory.data_ptr(&store))
                     .ok_or(RewindError::ForeignMemory)?;
@@ -252,35 +357,27 @@ impl Rewinder {
         (memory.data_size(&store) == image.len()).then_some(())
     }
 
-    fn restore_globals(&self, mut store: impl AsContextMut) -> Result<(), RewindError> {
-        for (global, value) in self.globals.iter().zip(&*self.snapshot.globals) {
-            global
-                .set(&mut store, *value)
-                .map_err(|error| RewindError::Set(format!("{error:#}")))?;
-        }
-        Ok(())
+    fn restore_globals(&self, store: impl AsContextMut) -> Result<(), RewindError> {
+        set_globals(store, &self.globals, &self.snapshot.globals)
     }
 
     /// Describes the difference between instance and snapshot, if there is one; for tests and for
     /// hosts that pay for certainty.
     pub fn difference(&self, mut store: impl AsContextMut) -> Option<String> {
         if let (Some(memory), Some(image)) = (&self.memory, &self.snapshot.image) {
-            let (now, then) = (memory.data(&store), image.contents());
-            if now.len() != then.len() {
+            let now = memory.data(&store);
+            if now.len() != image.len() {
                 return Some(format!(
                     "the memory has {} bytes, not {}",
                     now.len(),
-                    then.len()
+                    image.len()
                 ));
             }
-            if now != then {
-                let at = now.iter().zip(then).position(|(now, then)| now != then);
-                let at = at.unwrap_or_default();
+            if let Some((at, then)) = image.difference(now) {
                 return Some(format!(
-                    "the byte at {at:#x} (page {}) is {:#04x}, not {:#04x}",
+                    "the byte at {at:#x} (page {}) is {:#04x}, not {then:#04x}",
                     at as u64 / WASM_PAGE_BYTES,
-                    now[at],
-                    then[at]
+                    now[at]
                 ));
             }
         }
@@ -306,6 +403,57 @@ impl Rewinder {
         let slot = self.handle.as_ref().and_then(MemoryHandle::slot);
         slot.map_or(0, MemorySlot::learned) + self.growth_pages
     }
+}
+
+/// Grows a memory to the size that an image has.
+fn grow_to(mut store: impl AsContextMut, memory: Memory, image: &Image) -> Result<(), RewindError> {
+    let missing = image.wasm_pages().saturating_sub(memory.size(&store));
+    if missing > 0 {
+        memory
+            .grow(&mut store, missing)
+            .map_err(|error| RewindError::Set(format!("{error:#}")))?;
+    }
+    Ok(())
+}
+
+fn set_globals(
+    mut store: impl AsContextMut,
+    globals: &[Global],
+    values: &[Val],
+) -> Result<(), RewindError> {
+    for (global, value) in globals.iter().zip(values) {
+        global
+            .set(&mut store, *value)
+            .map_err(|error| RewindError::Set(format!("{error:#}")))?;
+    }
+    Ok(())
+}
+
+/// Returns a value of an image as one of wasmtime's.
+fn val(value: ImageValue) -> Val {
+    match value {
+        ImageValue::I32(bits) => Val::I32(bits.cast_signed()),
+        ImageValue::I64(bits) => Val::I64(bits.cast_signed()),
+        ImageValue::F32(bits) => Val::F32(bits),
+        ImageValue::F64(bits) => Val::F64(bits),
+        ImageValue::V128(bits) => Val::V128(bits.into()),
+    }
+}
+
+/// Returns the zero of a type of numbers.
+fn zero(ty: &ValType) -> Option<Val> {
+    match ty {
+        ValType::I32 => Some(Val::I32(0)),
+        ValType::I64 => Some(Val::I64(0)),
+        ValType::F32 => Some(Val::F32(0)),
+        ValType::F64 => Some(Val::F64(0)),
+        ValType::V128 => Some(Val::V128(0.into())),
+        ValType::Ref(_) => None,
+    }
+}
+
+fn same_type(one: &Val, other: &Val) -> bool {
+    std::mem::discriminant(one) == std::mem::discriminant(other)
 }
 
 /// Returns a number as bits, because a NaN does not equal itself as a float.

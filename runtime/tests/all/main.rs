@@ -10,6 +10,7 @@ mod fuzzed;
 mod host_costs;
 mod host_functions;
 mod hostile;
+mod images;
 mod isolation;
 mod kept_files;
 mod limits;

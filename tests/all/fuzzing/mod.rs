@@ -8,7 +8,7 @@ mod targets;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ferrite_cache::bundle::{BUNDLE_FORMAT, BundleManifest, Member, write_bundle};
-use ferrite_cache::worker_protocol::{CompileRequest, write_request};
+use ferrite_cache::worker_protocol::{CompileRequest, SourceKind, write_request};
 use ferrite_cache::{Digest, Profile};
 
 use crate::guests::{ADD1, COUNT, EVERY_TYPE, MIRROR, RECURSE};
@@ -120,7 +120,8 @@ fn bundles() -> Vec<Vec<u8>> {
     };
     let json = manifest.to_json();
     let mut whole = Vec::new();
-    write_bundle(&mut whole, &json, None, &source, &[]).expect("it is written to memory");
+    write_bundle(&mut whole, &json, None, &source, &[] as &[&[u8]])
+        .expect("it is written to memory");
     vec![whole, json]
 }
 
@@ -129,6 +130,8 @@ fn job() -> Vec<u8> {
     let job = CompileRequest {
         profile: Profile::native(),
         source: modules().remove(0).into(),
+        kind: SourceKind::Source,
+        engines: Vec::new(),
     };
     write_request(&mut bytes, &job).expect("it is written to memory");
     bytes

@@ -164,7 +164,7 @@ pub(crate) fn worker_protocol(mut bytes: &[u8]) {
         source_bytes_max: 1 << 16,
         artifact_bytes_max: 1 << 16,
     };
-    let _ = read_response(&mut bytes, &bounds);
+    let _ = read_response(&mut bytes, &bounds, &[]);
 }
 
 /// A module: validated, and rewritten into another valid one.

@@ -3,18 +3,19 @@
 pub(in crate::disk) mod pins;
 pub(in crate::disk) mod sweep;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use rustix::fs::{AtFlags, unlinkat};
 use rustix::io::Errno;
 
 use super::error::StorageError;
-use super::layout::{Directory, FORMAT, FileKind, Key};
+use super::layout::{Directory, FORMAT, FileKind, Key, image_name};
 use super::lock::ChangeLock;
 use super::root::Root;
 use crate::digest::Digest;
 use crate::disk::files::stat::len_of;
-use crate::disk::inventory::{Inventory, Stored, profiles};
+use crate::disk::inventory::{EngineKey, Inventory, Stored, profiles};
+use crate::disk::lookup::integrity;
 use crate::disk::lookup::quarantine::remove_quarantined;
 use crate::disk::publish::releases;
 use crate::disk::step::Step;
@@ -92,8 +93,14 @@ pub(super) fn discard(root: &Root, key: &Key) -> Result<bool, StorageError> {
         bytes_max: 0,
         evicted: Evicted::default(),
     };
+    let image = integrity::manifest(root, key)
+        .filter(|manifest| manifest.image.is_some())
+        .map(|manifest| image_name(&key.source, &manifest.artifact));
     let manifest = room.unlink(key.directory(), &FileKind::Manifest.file_name(&key.source))?;
-    let artifact = room.unlink(key.directory(), &FileKind::Artifact.file_name(&key.source))?;
+    let mut artifact = room.unlink(key.directory(), &FileKind::Artifact.file_name(&key.source))?;
+    if let Some(image) = image {
+        artifact |= room.unlink(key.directory(), &image)?;
+    }
     Ok(manifest && artifact)
 }
 
@@ -141,6 +148,12 @@ impl Eviction<'_> {
             .filter(|(_, stored)| !pinned.contains(&stored.source))
             .collect();
         oldest_first.sort_by_key(|(profile, stored)| (stored.last_used, stored.source, *profile));
+        let mut needed: BTreeMap<EngineKey, u64> = BTreeMap::new();
+        for ((profile, _), engines) in &inventory.images {
+            for engine in engines {
+                *needed.entry((*profile, *engine)).or_default() += 1;
+            }
+        }
         for (profile, stored) in oldest_first {
             if self.is_within_limit() {
                 break;
@@ -149,11 +162,42 @@ impl Eviction<'_> {
             // The manifest goes first: without it, the artifact is not an entry.
             let manifest = self.unlink(place, &FileKind::Manifest.file_name(&stored.source))?;
             self.root.reached(Step::ManifestEvicted);
-            let artifact = self.unlink(place, &FileKind::Artifact.file_name(&stored.source))?;
+            let mut artifact = self.unlink(place, &FileKind::Artifact.file_name(&stored.source))?;
+            let engines = inventory.images.get(&(*profile, stored.source));
+            let engines = engines.map(Vec::as_slice).unwrap_or_default();
+            for engine in engines {
+                artifact |= self.unlink(place, &image_name(&stored.source, engine))?;
+            }
             if manifest && artifact {
                 self.evicted.artifacts += 1;
                 self.freed(stored.len);
             }
+            for engine in engines {
+                self.release_engine((*profile, *engine), &mut needed, inventory)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes an engine with the last image that needs it: nothing finds it without one.
+    fn release_engine(
+        &mut self,
+        engine: EngineKey,
+        needed: &mut BTreeMap<EngineKey, u64>,
+        inventory: &Inventory,
+    ) -> Result<(), StorageError> {
+        let Some(images) = needed.get_mut(&engine) else {
+            return Ok(());
+        };
+        *images -= 1;
+        let (profile, native) = engine;
+        if *images == 0
+            && self.unlink(
+                Directory::Artifacts(profile),
+                &FileKind::Engine.file_name(&native),
+            )?
+        {
+            self.freed(inventory.engines.get(&engine).copied().unwrap_or_default());
         }
         Ok(())
     }

@@ -2,4 +2,5 @@
 
 pub(super) mod platform;
 pub(super) mod private;
+pub(super) mod seen;
 pub(super) mod stat;

@@ -11,7 +11,7 @@ use crate::digest::Digest;
 use crate::disk::error::StorageError;
 use crate::disk::files::private::names_in;
 use crate::disk::files::stat::{last_use, len_of};
-use crate::disk::layout::{Directory, FORMAT, FileKind, Key, of_release_name};
+use crate::disk::layout::{Directory, FORMAT, FileKind, Key, of_image_name, of_release_name};
 use crate::disk::lookup::integrity;
 use crate::disk::root::Root;
 use crate::manifest::Manifest;
@@ -35,7 +35,7 @@ pub struct EntrySummary {
 pub struct ArtifactSummary {
     /// Fingerprint of the profile it was compiled under.
     pub profile: Fingerprint,
-    /// Length of the artifact, in bytes.
+    /// Length of the artifact, in bytes; of the image alone, if it has one.
     pub len: u64,
     /// Last use, accurate to an hour.
     pub last_used: SystemTime,
@@ -52,8 +52,12 @@ pub struct Usage {
     pub source_bytes: u64,
     /// Number of artifacts.
     pub artifacts: u64,
-    /// Bytes of the artifacts and their manifests.
+    /// Bytes of the artifacts, their manifests, and the engines.
     pub artifact_bytes: u64,
+    /// Number of engines: native code that several artifacts share.
+    pub engines: u64,
+    /// Bytes of the engines.
+    pub engine_bytes: u64,
     /// Number of files in the quarantine.
     pub quarantined: u64,
     /// Bytes of the files in the quarantine.
@@ -70,7 +74,7 @@ impl Usage {
     }
 }
 
-/// One stored file, or an artifact with its manifest.
+/// One stored file, or an artifact or image with its manifest.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stored {
     pub(super) source: Digest,
@@ -79,12 +83,20 @@ pub(super) struct Stored {
     pub(super) last_used: SystemTime,
 }
 
+/// An engine, by its profile and the digest of its native code.
+pub(super) type EngineKey = (Fingerprint, Digest);
+
 /// All stored files.
 #[derive(Debug, Default)]
 pub(super) struct Inventory {
     pub(super) sources: Vec<Stored>,
     pub(super) artifacts: Vec<(Fingerprint, Stored)>,
-    /// Artifacts without a manifest and manifests without an artifact.
+    /// Engines that some image needs, and their lengths in bytes.
+    pub(super) engines: BTreeMap<EngineKey, u64>,
+    /// The engines of images.
+    pub(super) images: BTreeMap<(Fingerprint, Digest), Vec<Digest>>,
+    /// Artifacts without a manifest, manifests without an artifact, images without an engine, and the
+    /// reverse of each.
     pub(super) orphans: Vec<(Fingerprint, String, u64)>,
     pub(super) quarantined: Vec<(String, Stat)>,
     pub(super) temporary_bytes: u64,
@@ -122,30 +134,76 @@ impl Inventory {
     }
 
     fn add_profile(&mut self, profile: Fingerprint, names: &[(String, Stat)]) {
-        let mut pairs: BTreeMap<Digest, [Option<&(String, Stat)>; 2]> = BTreeMap::new();
-        for entry in names {
-            match FileKind::of_file_name(&entry.0) {
+        let mut entries: BTreeMap<Digest, FilesOfEntry<'_>> = BTreeMap::new();
+        let mut engines: BTreeMap<Digest, &(String, Stat)> = BTreeMap::new();
+        for file in names {
+            match FileKind::of_file_name(&file.0) {
                 Some((FileKind::Artifact, source)) => {
-                    pairs.entry(source).or_default()[0] = Some(entry);
+                    entries.entry(source).or_default().artifact = Some(file);
                 }
                 Some((FileKind::Manifest, source)) => {
-                    pairs.entry(source).or_default()[1] = Some(entry);
+                    entries.entry(source).or_default().manifest = Some(file);
                 }
-                Some((FileKind::Source, _)) | None => {}
+                Some((FileKind::Engine, native)) => {
+                    engines.insert(native, file);
+                }
+                Some((FileKind::Source, _)) => {}
+                None => {
+                    if let Some((source, native)) = of_image_name(&file.0) {
+                        entries
+                            .entry(source)
+                            .or_default()
+                            .images
+                            .push((native, file));
+                    }
+                }
             }
         }
-        for (source, pair) in pairs {
-            if let [Some((_, artifact)), Some((_, manifest))] = pair {
-                let stored = Stored {
-                    source,
-                    len: len_of(artifact) + len_of(manifest),
-                    last_used: last_use(manifest),
-                };
-                self.artifacts.push((profile, stored));
-            } else {
-                let alone = pair.into_iter().flatten();
-                self.orphans
-                    .extend(alone.map(|(name, stat)| (profile, name.clone(), len_of(stat))));
+        let mut orphan = |(name, stat): &(String, Stat)| {
+            self.orphans.push((profile, name.clone(), len_of(stat)));
+        };
+        for (source, files) in entries {
+            let FilesOfEntry {
+                artifact,
+                mut images,
+                manifest,
+            } = files;
+            let without_engine =
+                |(native, _): &mut (Digest, &(String, Stat))| !engines.contains_key(native);
+            for (_, file) in images.extract_if(.., without_engine) {
+                orphan(file);
+            }
+            let Some(manifest) = manifest.filter(|_| artifact.is_some() || !images.is_empty())
+            else {
+                let images = images.into_iter().map(|(_, file)| file);
+                artifact
+                    .into_iter()
+                    .chain(manifest)
+                    .chain(images)
+                    .for_each(&mut orphan);
+                continue;
+            };
+            let mut len = len_of(&manifest.1) + artifact.map_or(0, |(_, stat)| len_of(stat));
+            for (native, (_, stat)) in images {
+                len += len_of(stat);
+                self.images
+                    .entry((profile, source))
+                    .or_default()
+                    .push(native);
+                if let Some((_, stat)) = engines.get(&native) {
+                    self.engines.insert((profile, native), len_of(stat));
+                }
+            }
+            let stored = Stored {
+                source,
+                len,
+                last_used: last_use(&manifest.1),
+            };
+            self.artifacts.push((profile, stored));
+        }
+        for (native, file) in engines {
+            if !self.engines.contains_key(&(profile, native)) {
+                orphan(file);
             }
         }
     }
@@ -157,7 +215,10 @@ impl Inventory {
             source_bytes: self.release_bytes
                 + sum(&mut self.sources.iter().map(|stored| stored.len)),
             artifacts: self.artifacts.len() as u64,
-            artifact_bytes: sum(&mut self.artifacts.iter().map(|(_, stored)| stored.len)),
+            artifact_bytes: sum(&mut self.artifacts.iter().map(|(_, stored)| stored.len))
+                + sum(&mut self.engines.values().copied()),
+            engines: self.engines.len() as u64,
+            engine_bytes: sum(&mut self.engines.values().copied()),
             quarantined: self.quarantined.len() as u64,
             quarantined_bytes: sum(&mut self.quarantined.iter().map(|(_, stat)| len_of(stat))),
             temporary_bytes: self.temporary_bytes
@@ -175,6 +236,15 @@ impl Inventory {
         }
         uses
     }
+}
+
+/// The files of a source under one profile.
+#[derive(Default)]
+struct FilesOfEntry<'a> {
+    artifact: Option<&'a (String, Stat)>,
+    /// Images, by the engines that they need. There is one, unless the source was compiled anew.
+    images: Vec<(Digest, &'a (String, Stat))>,
+    manifest: Option<&'a (String, Stat)>,
 }
 
 /// Lists all entries, most recently used first.
@@ -209,9 +279,10 @@ pub(super) fn list(root: &Root) -> Result<Vec<EntrySummary>, StorageError> {
         let manifest = integrity::manifest(root, &key);
         entry.artifacts.push(ArtifactSummary {
             profile: *profile,
-            len: manifest
-                .as_ref()
-                .map_or(stored.len, |manifest| manifest.artifact_len),
+            len: manifest.as_ref().map_or(stored.len, |manifest| {
+                let image = manifest.image.as_ref();
+                image.map_or(manifest.artifact_len, |image| image.len)
+            }),
             last_used: stored.last_used,
             manifest,
         });

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::Stat;
@@ -13,8 +14,9 @@ use crate::digest::Digest;
 use crate::disk::artifact::VerifiedArtifact;
 use crate::disk::error::StorageError;
 use crate::disk::files::private::{Opened, open_file};
+use crate::disk::files::seen::SeenFiles;
 use crate::disk::files::stat::{last_use, len_of};
-use crate::disk::layout::{Directory, FileKind, Key, SOURCE_BYTES_MAX};
+use crate::disk::layout::{Directory, FileKind, Key, SOURCE_BYTES_MAX, image_name};
 use crate::disk::root::Root;
 use crate::manifest::{MANIFEST_BYTES_MAX, Manifest};
 
@@ -47,7 +49,7 @@ pub(in crate::disk) enum Purpose {
     Check,
 }
 
-/// Checks an artifact and its manifest.
+/// Checks an artifact, its manifest, and its image if it has one.
 pub(in crate::disk) fn artifact(
     root: &Root,
     key: &Key,
@@ -99,36 +101,150 @@ pub(in crate::disk) fn artifact(
         )));
     }
 
-    let name = name_of(FileKind::Artifact);
-    let found = open_file(&directory, &name).map_err(|error| failed("open", &name, error))?;
-    let (file, stat) = match found {
-        Opened::Private(file, stat) => (file, stat),
-        // It was evicted after the manifest was read.
-        Opened::Absent => return Ok(Integrity::Absent),
-        Opened::Rejected(what) => return Ok(Integrity::Damaged(format!("its artifact is {what}"))),
+    // Bytes that may still be read if the caller cannot wait.
+    let mut bytes_left = match purpose {
+        Purpose::Use | Purpose::Check => u64::MAX,
+        Purpose::UseNonBlocking { artifact_bytes_max } => artifact_bytes_max,
     };
-    let len = len_of(&stat);
-    if len != manifest.artifact_len {
-        return Ok(Integrity::Damaged(format!(
-            "its artifact has {len} bytes, and its manifest says {}",
-            manifest.artifact_len
-        )));
-    }
-    if let Purpose::UseNonBlocking { artifact_bytes_max } = purpose
-        && len > artifact_bytes_max
-    {
-        return Err(failed("read", &name, Errno::AGAIN.into()));
-    }
-    match digest_of_file(&file, len, mode) {
-        Ok(digest) if digest == manifest.artifact => {
-            record_use(&meta, &meta_stat, purpose);
-            Ok(Integrity::Intact(VerifiedArtifact::found(manifest, file)))
+    let mut image = None;
+    if let Some(info) = &manifest.image {
+        let name = image_name(&key.source, &manifest.artifact);
+        let stored = StoredFile {
+            part: "image",
+            name: &name,
+            digest: info.digest,
+            len: info.len,
+            seen: None,
+        };
+        let found = stored.check(&directory, mode, &mut bytes_left);
+        match found.map_err(|error| failed("read", &name, error))? {
+            Integrity::Intact(file) => image = Some(file),
+            Integrity::Absent => return Ok(Integrity::Absent),
+            Integrity::Damaged(damage) => return Ok(Integrity::Damaged(damage)),
         }
-        Ok(digest) => Ok(Integrity::Damaged(format!(
-            "its artifact has digest {digest}, and its manifest says {}",
-            manifest.artifact
-        ))),
-        Err(error) => damage_or(error, "artifact", |error| failed("read", &name, error)),
+    }
+    let name = code_name(key, &manifest);
+    // A check reads everything.
+    let seen = (image.is_some() && purpose != Purpose::Check).then(|| root.seen());
+    let stored = StoredFile {
+        part: if image.is_some() {
+            "engine"
+        } else {
+            "artifact"
+        },
+        name: &name,
+        digest: manifest.artifact,
+        len: manifest.artifact_len,
+        seen,
+    };
+    let found = stored.check(&directory, mode, &mut bytes_left);
+    match found.map_err(|error| failed("read", &name, error))? {
+        Integrity::Intact(file) => {
+            record_use(&meta, &meta_stat, purpose);
+            Ok(Integrity::Intact(VerifiedArtifact::found(
+                manifest, file, image,
+            )))
+        }
+        // It was evicted after the manifest was read.
+        Integrity::Absent => Ok(Integrity::Absent),
+        Integrity::Damaged(damage) => Ok(Integrity::Damaged(damage)),
+    }
+}
+
+/// Returns the name of the file with the native code.
+pub(in crate::disk) fn code_name(key: &Key, manifest: &Manifest) -> String {
+    match manifest.image {
+        Some(_) => FileKind::Engine.file_name(&manifest.artifact),
+        None => FileKind::Artifact.file_name(&key.source),
+    }
+}
+
+/// Checks an engine that a manifest names.
+pub(in crate::disk) fn engine(
+    root: &Root,
+    key: &Key,
+    manifest: &Manifest,
+) -> Result<Integrity<File>, StorageError> {
+    let Some(directory) = root.open_directory(key.directory())? else {
+        return Ok(Integrity::Absent);
+    };
+    let name = FileKind::Engine.file_name(&manifest.artifact);
+    let stored = StoredFile {
+        part: "engine",
+        name: &name,
+        digest: manifest.artifact,
+        len: manifest.artifact_len,
+        seen: Some(root.seen()),
+    };
+    stored
+        .check(&directory, ReadMode::Blocking, &mut { u64::MAX })
+        .map_err(|error| {
+            let path = key.directory().path(root.path()).join(&name);
+            StorageError::reading("read", &path, error)
+        })
+}
+
+/// A file that a manifest describes.
+struct StoredFile<'a> {
+    /// What it is, for messages.
+    part: &'static str,
+    name: &'a str,
+    digest: Digest,
+    len: u64,
+    /// Files that need not be read again.
+    seen: Option<&'a SeenFiles>,
+}
+
+impl StoredFile<'_> {
+    /// Opens the file and checks its bytes. If more than `bytes_left` would have to be read, the error is
+    /// that it cannot be done at once; else takes their number from it.
+    fn check(
+        &self,
+        directory: impl AsFd,
+        mode: ReadMode,
+        bytes_left: &mut u64,
+    ) -> io::Result<Integrity<File>> {
+        let Self {
+            part,
+            name,
+            digest,
+            len,
+            seen,
+        } = *self;
+        let (file, stat) = match open_file(directory, name)? {
+            Opened::Private(file, stat) => (file, stat),
+            Opened::Absent => return Ok(Integrity::Absent),
+            Opened::Rejected(what) => {
+                return Ok(Integrity::Damaged(format!("its {part} is {what}")));
+            }
+        };
+        let found = len_of(&stat);
+        if found != len {
+            return Ok(Integrity::Damaged(format!(
+                "its {part} has {found} bytes, and its manifest says {len}"
+            )));
+        }
+        if seen.is_some_and(|seen| seen.knows(&digest, &stat)) {
+            return Ok(Integrity::Intact(file));
+        }
+        *bytes_left = bytes_left
+            .checked_sub(len)
+            .ok_or_else(|| io::Error::from(Errno::AGAIN))?;
+        match digest_of_file(&file, len, mode) {
+            Ok(found) if found == digest => {
+                if let Some(seen) = seen {
+                    seen.note(digest, &stat);
+                }
+                Ok(Integrity::Intact(file))
+            }
+            Ok(found) => Ok(Integrity::Damaged(format!(
+                "its {part} has digest {found}, and its manifest says {digest}"
+            ))),
+            Err(error) if is_damage(&error) => Ok(Integrity::Damaged(format!(
+                "its {part} cannot be read to its end"
+            ))),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -202,17 +318,21 @@ fn damage_or<T>(
     part: &str,
     otherwise: impl FnOnce(io::Error) -> StorageError,
 ) -> Result<Integrity<T>, StorageError> {
-    let damaged = matches!(
-        error.kind(),
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData
-    ) || Errno::from_io_error(&error) == Some(Errno::IO);
-    if damaged {
+    if is_damage(&error) {
         Ok(Integrity::Damaged(format!(
             "its {part} cannot be read to its end"
         )))
     } else {
         Err(otherwise(error))
     }
+}
+
+/// Returns true for a truncated or changed file and for a bad sector.
+fn is_damage(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData
+    ) || Errno::from_io_error(error) == Some(Errno::IO)
 }
 
 /// Updates the modification time of a file that is used. If that fails, as on a read-only disk,

@@ -6,11 +6,12 @@ pub(in crate::disk) mod quarantine;
 mod read_mode;
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
+use std::os::unix::fs::FileExt as _;
 
-use super::artifact::{ArtifactError, VerifiedArtifact};
+use super::artifact::VerifiedArtifact;
 use super::error::StorageError;
-use super::layout::{FileKind, Key};
+use super::layout::Key;
 use super::root::Root;
 use crate::digest::Digest;
 use crate::disk::files::platform;
@@ -58,28 +59,23 @@ pub(super) fn mappable(
     key: &Key,
     artifact: VerifiedArtifact,
 ) -> Result<VerifiedArtifact, StorageError> {
-    let failed = |error: io::Error| {
-        let path = key.directory().path(root.path());
-        StorageError::reading(
-            "read",
-            &path.join(FileKind::Artifact.file_name(&key.source)),
-            error,
-        )
-    };
+    let path = key.directory().path(root.path());
+    let path = path.join(integrity::code_name(key, artifact.manifest()));
+    let failed = |error: io::Error| StorageError::reading("read", &path, error);
     if !platform::forbids_code(artifact.file()).map_err(failed)? {
         return Ok(artifact);
     }
-    let len = artifact.len();
-    let (manifest, mut file) = artifact.into_parts();
-    let bytes = read_all(&mut file, len).map_err(failed)?;
-    VerifiedArtifact::in_memory(manifest, &bytes).map_err(|error| match error {
-        ArtifactError::Memory(error) => failed(error),
-        ArtifactError::Mismatch { .. } => failed(io::ErrorKind::InvalidData.into()),
-    })
+    let bytes = read_all(artifact.file(), artifact.len()).map_err(failed)?;
+    // The file was checked, and these are the bytes that will run.
+    if Digest::of(&bytes) != artifact.manifest().artifact {
+        return Err(failed(io::ErrorKind::InvalidData.into()));
+    }
+    artifact.with_code_in_memory(&bytes).map_err(failed)
 }
 
-fn read_all(file: &mut File, len: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(usize::try_from(len).unwrap_or(0));
-    file.take(len).read_to_end(&mut bytes)?;
+/// Reads all of a file from its start.
+pub(super) fn read_all(file: &File, len: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge)?];
+    file.read_exact_at(&mut bytes, 0)?;
     Ok(bytes)
 }

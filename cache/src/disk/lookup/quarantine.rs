@@ -11,7 +11,7 @@ use crate::digest::Digest;
 use crate::disk::artifact::VerifiedArtifact;
 use crate::disk::error::StorageError;
 use crate::disk::files::private::names_in;
-use crate::disk::layout::{Directory, FileKind, Key};
+use crate::disk::layout::{Directory, FileKind, Key, image_name};
 use crate::disk::lock::ChangeLock;
 use crate::disk::root::Root;
 use crate::disk::step::Step;
@@ -102,16 +102,26 @@ pub(in crate::disk) fn withdraw(root: &Root, key: &Key) -> Result<(), StorageErr
     move_artifact(root, key)
 }
 
-/// Moves an artifact and its manifest to the quarantine; the caller holds the change lock.
+/// Moves an artifact and its manifest to the quarantine, with its image; the caller holds the change lock.
+/// The engine of an image goes along only if it is damaged itself, because others may need it.
 ///
 /// The manifest goes first: without it, the artifact is not an entry.
 pub(in crate::disk) fn move_artifact(root: &Root, key: &Key) -> Result<(), StorageError> {
+    let manifest = integrity::manifest(root, key).filter(|manifest| manifest.image.is_some());
     move_file(
         root,
         key.directory(),
         &FileKind::Manifest.file_name(&key.source),
     )?;
     root.reached(Step::ManifestQuarantined);
+    if let Some(manifest) = &manifest {
+        let name = image_name(&key.source, &manifest.artifact);
+        move_file(root, key.directory(), &name)?;
+        if let Integrity::Damaged(_) = integrity::engine(root, key, manifest)? {
+            let name = FileKind::Engine.file_name(&manifest.artifact);
+            move_file(root, key.directory(), &name)?;
+        }
+    }
     move_file(
         root,
         key.directory(),

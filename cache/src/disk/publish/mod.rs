@@ -10,35 +10,59 @@ use rustix::fs::{AtFlags, FileType, statat};
 use super::artifact::VerifiedArtifact;
 use super::error::StorageError;
 use super::files::private::sync_directory;
-use super::layout::{Directory, FileKind, Key};
+use super::layout::{Directory, FileKind, Key, image_name};
 use super::lock::ChangeLock;
 use super::lookup;
 use super::root::Root;
+use crate::artifact_bytes::ArtifactBytes;
 use crate::digest::Digest;
 use crate::disk::lookup::integrity::{self, Integrity, Purpose};
 use crate::disk::lookup::quarantine::{move_artifact, move_file};
 use crate::disk::publish::temporary_file::{TemporaryFile, UnsyncedFile};
 use crate::disk::step::Step;
+use crate::manifest::Manifest;
 
-/// Stores an artifact and its manifest, and reads them back; `None` if reading back failed.
+/// Stores an artifact and its manifest, and reads them back; `None` if reading back failed. `encoded` is
+/// the manifest as it is stored.
 ///
 /// The first publisher of a key wins: an intact entry is never replaced. An entry takes two renames,
-/// first of the artifact, then of the manifest; it exists once both are done. The change lock keeps
-/// the manifest of one publisher from being combined with the artifact of another.
+/// first of the artifact (or its image), then of the manifest; it exists once both are done. The change lock
+/// keeps the manifest of one publisher from being combined with the artifact of another. An engine, which
+/// other entries may have brought already, comes first.
 pub(super) fn artifact(
     root: &Root,
     key: &Key,
-    manifest: &[u8],
-    artifact: &[u8],
+    manifest: &Manifest,
+    encoded: &[u8],
+    artifact: ArtifactBytes<'_>,
 ) -> Result<Option<VerifiedArtifact>, StorageError> {
     if let Some(existing) = lookup::artifact(root, key)? {
         return Ok(Some(existing));
     }
-    let artifact = UnsyncedFile::new(root, artifact)?;
-    let manifest = UnsyncedFile::new(root, manifest)?;
-    let (artifact, manifest) = artifact.sync_both(manifest, root)?;
+    let engine_name = FileKind::Engine.file_name(&manifest.artifact);
+    let (own, own_name) = match artifact.image {
+        Some(image) => (image, image_name(&key.source, &manifest.artifact)),
+        None => (artifact.native, FileKind::Artifact.file_name(&key.source)),
+    };
+    let has_engine = || {
+        let found = integrity::engine(root, key, manifest)?;
+        Ok::<_, StorageError>(matches!(found, Integrity::Intact(_)))
+    };
+    let mut engine = None;
+    let own = UnsyncedFile::new(root, own)?;
+    let meta = UnsyncedFile::new(root, encoded)?;
+    let (own, meta) = own.sync_both(meta, root)?;
 
-    let lock = ChangeLock::acquire(root)?;
+    let lock = loop {
+        if artifact.image.is_some() && engine.is_none() && !has_engine()? {
+            engine = Some(TemporaryFile::write(root, artifact.native)?);
+        }
+        let lock = ChangeLock::acquire(root)?;
+        // It may have been evicted since. Nothing is written under the lock.
+        if artifact.image.is_none() || engine.is_some() || has_engine()? {
+            break lock;
+        }
+    };
     root.reached(Step::Locked);
     match integrity::artifact(root, key, Purpose::Use)? {
         Integrity::Intact(existing) => return lookup::mappable(root, key, existing).map(Some),
@@ -46,19 +70,17 @@ pub(super) fn artifact(
         Integrity::Absent => {}
     }
     let directory = root.make_directory(key.directory())?;
-    name(
-        root,
-        key.directory(),
-        &directory,
-        artifact,
-        &FileKind::Artifact.file_name(&key.source),
-    )?;
+    if let Some(engine) = engine {
+        name(root, key.directory(), &directory, engine, &engine_name)?;
+        root.reached(Step::EngineNamed);
+    }
+    name(root, key.directory(), &directory, own, &own_name)?;
     root.reached(Step::ArtifactNamed);
     name(
         root,
         key.directory(),
         &directory,
-        manifest,
+        meta,
         &FileKind::Manifest.file_name(&key.source),
     )?;
     root.reached(Step::ManifestNamed);

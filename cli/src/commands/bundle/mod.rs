@@ -3,12 +3,15 @@
 mod options;
 mod report;
 
-use std::io::{Read as _, Seek as _};
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use ferrite_cache::bundle::{ArtifactMember, BUNDLE_FORMAT, BundleManifest, Member, SignatureText};
-use ferrite_cache::{Baseline, Cache, Digest, ModuleInfo, Profile, Target, VerifiedArtifact};
+use ferrite_cache::{
+    ArtifactBuf, Baseline, Cache, Digest, ImageInfo, ModuleInfo, Profile, Target, VerifiedArtifact,
+};
 use ferrite_runtime::policy::function_spec::Isolation;
 
 use crate::files::bundle_file;
@@ -160,7 +163,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
 struct CompiledAll {
     source: Vec<u8>,
     module: ModuleInfo,
-    artifacts: Vec<(Profile, Vec<u8>)>,
+    artifacts: Vec<(Profile, Option<ImageInfo>, ArtifactBuf)>,
 }
 
 fn compile(options: &Options, cache: Option<&Cache>, progress: &Progress) -> Result<CompiledAll> {
@@ -196,6 +199,7 @@ fn compile(options: &Options, cache: Option<&Cache>, progress: &Progress) -> Res
         let NativeCode {
             manifest, artifact, ..
         } = found;
+        let manifest_image = manifest.image.clone();
         match &module {
             Some(module) if *module != manifest.module => bail!(
                 "the compiler found different things in the module for {} than before, which is a bug",
@@ -205,7 +209,7 @@ fn compile(options: &Options, cache: Option<&Cache>, progress: &Progress) -> Res
             None => module = Some(manifest.module),
         }
         if !options.profiles.is_empty() {
-            artifacts.push((profile.clone(), code(&artifact)?));
+            artifacts.push((profile.clone(), manifest_image, code(&artifact)?));
         }
     }
     let (Some(source), Some(module)) = (wasm, module) else {
@@ -214,7 +218,7 @@ fn compile(options: &Options, cache: Option<&Cache>, progress: &Progress) -> Res
     if let Err(error) = ferrite_runtime::automation::declared::check(&module.automation) {
         bail!("{}: {error}", options.file.display());
     }
-    artifacts.sort_by_key(|(profile, _)| profile.fingerprint().to_string());
+    artifacts.sort_by_key(|(profile, ..)| profile.fingerprint().to_string());
     Ok(CompiledAll {
         source,
         module,
@@ -230,17 +234,22 @@ fn lowest(target: Target) -> Baseline {
         .unwrap_or(Baseline::Native)
 }
 
-fn code(artifact: &VerifiedArtifact) -> Result<Vec<u8>> {
-    let mut file = artifact.file().try_clone()?;
-    file.rewind()?;
-    let mut bytes = Vec::with_capacity(usize::try_from(artifact.len()).unwrap_or(0));
-    file.read_to_end(&mut bytes)?;
+fn code(artifact: &VerifiedArtifact) -> Result<ArtifactBuf> {
+    Ok(ArtifactBuf {
+        native: read_all(artifact.file())?,
+        image: artifact.image().map(read_all).transpose()?,
+    })
+}
+
+fn read_all(file: &File) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(file.metadata()?.len())?];
+    file.read_exact_at(&mut bytes, 0)?;
     Ok(bytes)
 }
 
 impl Options {
     /// Returns the bundle's manifest, and the artifacts in the manifest's order.
-    fn manifest(&self, compiled: &CompiledAll) -> (BundleManifest, Vec<Vec<u8>>) {
+    fn manifest(&self, compiled: &CompiledAll) -> (BundleManifest, Vec<ArtifactBuf>) {
         let member = |bytes: &[u8]| Member {
             digest: Digest::of(bytes),
             size: bytes.len() as u64,
@@ -265,18 +274,19 @@ impl Options {
             artifacts: compiled
                 .artifacts
                 .iter()
-                .map(|(profile, bytes)| ArtifactMember {
+                .map(|(profile, image, code)| ArtifactMember {
                     described: profile.to_string(),
                     profile: profile.clone(),
-                    code: member(bytes),
+                    code: member(&code.native),
                     compile_micros: 0,
+                    image: image.clone(),
                 })
                 .collect(),
         };
         let members = compiled
             .artifacts
             .iter()
-            .map(|(_, bytes)| bytes.clone())
+            .map(|(_, _, code)| code.clone())
             .collect();
         (manifest, members)
     }

@@ -23,6 +23,8 @@ pub(super) fn run(cache: &CacheFolder, console: &Console) -> Result<Exit> {
         source_bytes,
         artifacts,
         artifact_bytes,
+        engines,
+        engine_bytes,
         quarantined,
         quarantined_bytes,
         temporary_bytes,
@@ -34,6 +36,8 @@ pub(super) fn run(cache: &CacheFolder, console: &Console) -> Result<Exit> {
         source_bytes,
         artifacts,
         artifact_bytes,
+        engines,
+        engine_bytes,
         quarantined,
         quarantined_bytes,
         temporary_bytes,
@@ -49,7 +53,10 @@ struct InfoReport {
     sources: u64,
     source_bytes: u64,
     artifacts: u64,
+    /// The engines' bytes included.
     artifact_bytes: u64,
+    engines: u64,
+    engine_bytes: u64,
     quarantined: u64,
     quarantined_bytes: u64,
     temporary_bytes: u64,
@@ -65,6 +72,9 @@ impl Report for InfoReport {
         };
         line("sources", self.sources, self.source_bytes)?;
         line("artifacts", self.artifacts, self.artifact_bytes)?;
+        if self.engines > 0 {
+            line("  engines", self.engines, self.engine_bytes)?;
+        }
         line("quarantined", self.quarantined, self.quarantined_bytes)?;
         writeln!(out, "unfinished   {}", Bytes(self.temporary_bytes))?;
         writeln!(out, "together     {}", Bytes(self.bytes))

@@ -40,6 +40,10 @@ pub(super) fn run(cache: &CacheFolder, console: &Console) -> Result<Exit> {
                 .artifacts
                 .into_iter()
                 .map(|artifact| ArtifactReport {
+                    engine: artifact
+                        .manifest
+                        .as_ref()
+                        .and_then(|manifest| manifest.image.as_ref().map(|_| manifest.artifact)),
                     profile: artifact.profile,
                     target: of(&artifact.manifest, |manifest| manifest.profile.target()),
                     baseline: of(&artifact.manifest, |manifest| manifest.profile.baseline()),
@@ -106,7 +110,11 @@ struct ArtifactReport {
     stack_depth: Option<bool>,
     /// True if this release can load the artifact.
     current: bool,
+    /// Bytes of the native code; of the image alone, if there is an engine.
     bytes: u64,
+    /// Digest of the native code, if others may share it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    engine: Option<Digest>,
 }
 
 impl Report for ListReport {
@@ -145,11 +153,17 @@ impl Report for ListReport {
                 } else {
                     "  of another release"
                 };
+                let engine = artifact.engine.as_ref().map(|engine| {
+                    // Enough to see which are the same.
+                    let hex = engine.hex();
+                    format!("  on engine {}", &hex[..16])
+                });
                 writeln!(
                     out,
-                    "  {}  {platform}  {}{old}",
+                    "  {}  {platform}  {}{}{old}",
                     artifact.profile,
-                    Bytes(artifact.bytes)
+                    Bytes(artifact.bytes),
+                    engine.unwrap_or_default()
                 )?;
             }
         }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use ferrite_cache::worker_protocol::{
-    CompileRequest, CompileResponse, ResponseLimits, read_response, write_request,
+    CompileRequest, CompileResponse, ResponseLimits, SourceKind, read_response, write_request,
 };
 use ferrite_cache::{Cache, Profile};
 use ferrite_compiler::{Compiler, SourceLimits};
@@ -95,10 +95,12 @@ pub(super) fn worker() -> Check {
         let job = CompileRequest {
             profile: Profile::native(),
             source: Cow::Borrowed(MODULE.as_bytes()),
+            kind: SourceKind::Source,
+            engines: Vec::new(),
         };
         let answer = match (child.stdin.take(), child.stdout.take()) {
             (Some(mut input), Some(mut output)) => write_request(&mut input, &job)
-                .and_then(|()| read_response(&mut output, &ANSWER_BOUNDS))
+                .and_then(|()| read_response(&mut output, &ANSWER_BOUNDS, &job.engines))
                 .context("the worker does not answer"),
             _ => bail!("the worker has no pipes"),
         };
@@ -109,6 +111,7 @@ pub(super) fn worker() -> Check {
                 program.display(),
                 micros(started)
             )),
+            CompileResponse::Engine { .. } => bail!("the worker answers another request"),
             CompileResponse::Refused(refusal) => bail!("{}: {}", refusal.code, refusal.message),
         }
     };

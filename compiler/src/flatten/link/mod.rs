@@ -10,11 +10,12 @@ use wasmparser::FuncType;
 
 use super::FlattenError;
 use super::adapter::{self, Adapter};
-use super::entries::{self, Calls, Entry};
+use super::entries::{self, Calls, Entry, NameGlobals};
 use super::module::{Import, Kind, Survey};
 use super::output::{Parts, Types};
 use super::renumber::{Constants, Renumber};
 use super::resolve::{CoreItem, HostFunction, Resolved, broken};
+use crate::split::EntryFunctions;
 use numbers::Numbers;
 
 /// Name of the exported memory.
@@ -396,18 +397,43 @@ impl<'r, 'a> Linker<'r, 'a> {
             parts.exports.export(MEMORY, ExportKind::Memory, 0);
         }
         let no_type = types.of(&FuncType::new([], []))?;
-        let mut next = numbers.stubs + self.stubs.len() as u32;
-        for entry in entries {
+        let first_entry = numbers.stubs + self.stubs.len() as u32;
+        let mut next = first_entry;
+        let names = NameGlobals::of(entries, numbers.globals);
+        let mut named = None;
+        let mut number = 0;
+        // Those of the section come last, before the functions that none of them uses.
+        let (told, others): (Vec<_>, Vec<_>) = entries.iter().partition(|entry| entry.takes_name);
+        for entry in others.into_iter().chain(told) {
             if entry.name == MEMORY {
                 return Err(FlattenError::SameEntry {
                     name: entry.name.clone(),
                 });
             }
             let calls = self.calls(entry, &numbers)?;
-            parts.function(no_type, &entries::body(entry, &calls));
+            let mut name = None;
+            if entry.takes_name {
+                names.add(&entry.name, &mut parts.globals);
+                name = Some((&names, number));
+                number += 1;
+            }
+            parts.function(no_type, &entries::body(name, &calls));
             parts.exports.export(&entry.name, ExportKind::Func, next);
             next += 1;
+            named = entry.takes_name.then_some(calls);
         }
+        if let Some(calls) = named {
+            // All of them call the same function.
+            for number in number..names.count {
+                names.add("", &mut parts.globals);
+                parts.function(no_type, &entries::body(Some((&names, number)), &calls));
+                next += 1;
+            }
+        }
+        let functions = EntryFunctions {
+            first: first_entry,
+            count: next - first_entry,
+        };
         let start = match parts.starts.as_slice() {
             [] => None,
             [one] => Some(*one),
@@ -421,7 +447,9 @@ impl<'r, 'a> Linker<'r, 'a> {
                 Some(next)
             }
         };
-        Ok(parts.finish(&types.section, start))
+        let mut module = parts.finish(&types.section, start);
+        functions.append_to(&mut module);
+        Ok(module)
     }
 
     /// Returns the new index of an item that a core instance imports.

@@ -18,6 +18,8 @@ pub(super) struct Numbers {
     pub(super) copies: Vec<CopyNumbers>,
     /// First stub.
     pub(super) stubs: u32,
+    /// First global that is generated.
+    pub(super) globals: u32,
 }
 
 /// The indices of a copy of the adapter.
@@ -71,6 +73,7 @@ impl Numbers {
             firsts,
             copies,
             stubs: function,
+            globals: global,
         }
     }
 

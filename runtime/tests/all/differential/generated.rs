@@ -324,7 +324,7 @@ impl Machine {
         if compiled.preinit == ferrite_compiler::Preinit::Done {
             seen.preinitialised += 1;
         }
-        VerifiedArtifact::in_memory(compiled.manifest, &compiled.artifact)
+        VerifiedArtifact::in_memory(compiled.manifest.clone(), compiled.code())
             .expect("the manifest is the artifact's own")
     }
 

@@ -181,7 +181,7 @@ fn compile_by(compiler: &Compiler, cache: &Cache, wat: &str) -> Digest {
         .compile(wat.as_bytes())
         .unwrap_or_else(|error| panic!("{error}\n{wat}"));
     cache
-        .publish_with_source(&compiled.wasm, &compiled.manifest, &compiled.artifact)
+        .publish_with_source(&compiled.wasm, &compiled.manifest, compiled.code())
         .expect("the disk works");
     compiled.manifest.source
 }

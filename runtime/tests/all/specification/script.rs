@@ -69,7 +69,7 @@ impl Machine {
     fn artifact(&self, source: &[u8]) -> Result<VerifiedArtifact, CompileError> {
         let compiled = self.compiler.compile(source)?;
         self.cache
-            .publish(&compiled.manifest, &compiled.artifact)
+            .publish(&compiled.manifest, compiled.code())
             .expect("the cache takes it");
         let digest = Digest::of(&compiled.wasm);
         let found = self.cache.lookup(&digest, &self.profile);

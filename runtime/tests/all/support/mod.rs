@@ -184,7 +184,7 @@ fn compiled(compiler: &OnceLock<Compiler>, profile: &Profile, wat: &str) -> Veri
     let compiled = compiler
         .compile(wat.as_bytes())
         .unwrap_or_else(|error| panic!("{error}\n{wat}"));
-    VerifiedArtifact::in_memory(compiled.manifest, &compiled.artifact)
+    VerifiedArtifact::in_memory(compiled.manifest.clone(), compiled.code())
         .expect("the manifest is the artifact's own")
 }
 

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use ferrite_cache::{CompiledModule, Digest, Manifest, ManifestError, ModuleInfo, Profile};
+use ferrite_cache::{
+    ArtifactBytes, CompiledModule, Digest, ImageInfo, KnownEngine, Manifest, ManifestError,
+    ModuleInfo, Profile,
+};
 
 use crate::preinit::Preinit;
 
@@ -11,12 +14,26 @@ use crate::preinit::Preinit;
 pub struct Compiled {
     /// The binary module; its digest identifies the source.
     pub wasm: Vec<u8>,
-    /// The native code, in wasmtime's own format.
+    /// The native code, in wasmtime's own format. Empty if it is that of an engine which the caller
+    /// [knows](crate::Compiler::compile_unless_known).
     pub artifact: Vec<u8>,
+    /// The image, if the native code is an engine's.
+    pub image: Option<Vec<u8>>,
     /// Describes the module and the native code.
     pub manifest: Manifest,
     /// The result of pre-initialisation.
     pub preinit: Preinit,
+}
+
+impl Compiled {
+    /// Returns the native code with its image.
+    #[must_use]
+    pub fn code(&self) -> ArtifactBytes<'_> {
+        ArtifactBytes {
+            native: &self.artifact,
+            image: self.image.as_deref(),
+        }
+    }
 }
 
 impl From<Compiled> for CompiledModule {
@@ -24,6 +41,7 @@ impl From<Compiled> for CompiledModule {
         let Compiled {
             wasm,
             artifact,
+            image,
             manifest,
             // The manifest says if a start is left to run.
             preinit: _,
@@ -32,8 +50,17 @@ impl From<Compiled> for CompiledModule {
             source: wasm,
             manifest,
             artifact,
+            image,
         }
     }
+}
+
+/// The native code of a module or engine.
+pub(crate) enum NativeCode {
+    /// It was compiled.
+    New(Vec<u8>),
+    /// The caller has it.
+    Known(KnownEngine),
 }
 
 /// Builds the manifest of an artifact; fails if the cache could not store it.
@@ -41,24 +68,36 @@ pub(crate) fn emit(
     profile: Profile,
     wasm: Vec<u8>,
     module: ModuleInfo,
-    artifact: Vec<u8>,
+    native: NativeCode,
+    image: Option<(ImageInfo, Vec<u8>)>,
     took: Duration,
     preinit: Preinit,
 ) -> Result<Compiled, ManifestError> {
+    let (digest, len, artifact) = match native {
+        NativeCode::New(bytes) => (Digest::of(&bytes), bytes.len() as u64, bytes),
+        NativeCode::Known(KnownEngine {
+            engine: _,
+            native,
+            native_len,
+        }) => (native, native_len, Vec::new()),
+    };
+    let (info, image) = image.unzip();
     let manifest = Manifest {
         source: Digest::of(&wasm),
         source_len: wasm.len() as u64,
-        artifact: Digest::of(&artifact),
-        artifact_len: artifact.len() as u64,
+        artifact: digest,
+        artifact_len: len,
         profile,
         module,
         compile_micros: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
         signed_by: None,
+        image: info,
     };
     manifest.encode()?;
     Ok(Compiled {
         wasm,
         artifact,
+        image,
         manifest,
         preinit,
     })

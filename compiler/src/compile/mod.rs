@@ -1,18 +1,21 @@
 //! Compiles sources to native code under one profile.
 
+pub(crate) mod emit;
+
 use std::borrow::Cow;
 use std::time::Instant;
 
-use ferrite_cache::{ManifestError, ModuleInfo, Profile, ProfileError};
+use ferrite_cache::{KnownEngine, ManifestError, ModuleInfo, Profile, ProfileError};
 use thiserror::Error;
 use wasmtime::Engine;
 
+use crate::compile::emit::{Compiled, NativeCode};
 use crate::depth::{self, DepthError, Instrumented};
-use crate::emit::{self, Compiled};
 use crate::flatten::{self, FlattenError};
 use crate::limits::SourceLimits;
 use crate::meter::{self, MeterError, Metered};
 use crate::preinit::{self, Preinit, PreinitChoice, Preinitialised};
+use crate::split::{self, Split};
 use crate::targets::{self, TargetError};
 use crate::text::{self, TextError};
 use crate::validate::automation::{self, DeclarationError};
@@ -68,6 +71,52 @@ impl Compiler {
     ///
     /// The source is refused, or the compiler fails, which is a bug.
     pub fn compile(&self, source: &[u8]) -> Result<Compiled, CompileError> {
+        self.compile_with(source, &[], |engine| self.native_code(engine))
+    }
+
+    /// Compiles like [`Compiler::compile`], but leaves out the native code of an engine that is among
+    /// `engines`: the result then has none, and its manifest says which it needs.
+    ///
+    /// # Errors
+    ///
+    /// As [`Compiler::compile`].
+    pub fn compile_unless_known(
+        &self,
+        source: &[u8],
+        engines: &[KnownEngine],
+    ) -> Result<Compiled, CompileError> {
+        self.compile_with(source, engines, |engine| self.native_code(engine))
+    }
+
+    /// Compiles like [`Compiler::compile_unless_known`], but returns the module of an engine in the place of
+    /// its native code, for [`Compiler::compile_engine`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Compiler::compile`].
+    pub fn compile_without_engine(
+        &self,
+        source: &[u8],
+        engines: &[KnownEngine],
+    ) -> Result<Compiled, CompileError> {
+        self.compile_with(source, engines, |engine| Ok(engine.to_vec()))
+    }
+
+    /// Compiles the module of an engine.
+    ///
+    /// # Errors
+    ///
+    /// The module is not valid, or the compiler fails, which is a bug.
+    pub fn compile_engine(&self, engine: &[u8]) -> Result<Vec<u8>, CompileError> {
+        self.native_code(engine)
+    }
+
+    fn compile_with(
+        &self,
+        source: &[u8],
+        engines: &[KnownEngine],
+        compile_engine: impl Fn(&[u8]) -> Result<Vec<u8>, CompileError>,
+    ) -> Result<Compiled, CompileError> {
         let started = Instant::now();
         let wasm = text::to_wasm(source, &self.bounds)?;
         let flat = flatten::flatten(&wasm, &self.bounds)?;
@@ -105,12 +154,18 @@ impl Compiler {
         } = meter::meter(&compiled)?;
         module.meter = Some(plan);
         compiled = Cow::Owned(metered);
-        let artifact =
-            self.engine
-                .precompile_module(&compiled)
-                .map_err(|error| CompileError::Backend {
-                    source: error.into(),
-                })?;
+        let split = split::split(&compiled, &module).map_err(|error| CompileError::Backend {
+            source: error.into(),
+        })?;
+        let native = match &split {
+            Some(Split { engine, info, .. }) => {
+                match engines.iter().find(|known| known.engine == info.engine) {
+                    Some(known) => NativeCode::Known(*known),
+                    None => NativeCode::New(compile_engine(engine)?),
+                }
+            }
+            None => NativeCode::New(self.native_code(&compiled)?),
+        };
         drop(compiled);
         drop(flat);
         // The manifest names the original source, even if another module was compiled.
@@ -118,11 +173,20 @@ impl Compiler {
             self.profile.clone(),
             wasm.into_owned(),
             module,
-            artifact,
+            native,
+            split.map(|split| (split.info, split.image)),
             started.elapsed(),
             preinit,
         )
         .map_err(CompileError::Manifest)
+    }
+
+    fn native_code(&self, wasm: &[u8]) -> Result<Vec<u8>, CompileError> {
+        self.engine
+            .precompile_module(wasm)
+            .map_err(|error| CompileError::Backend {
+                source: error.into(),
+            })
     }
 }
 

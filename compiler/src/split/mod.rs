@@ -1,0 +1,139 @@
+//! Separates a module into an engine, which others may share, and an image.
+//!
+//! All programs on one interpreter are the same code with another memory. This pass takes out of the finished
+//! module what differs, so that the code is compiled once for all of them:
+//!
+//! - the data, the size of the memory, and the start values of the globals that calls can change become the
+//!   [image](ferrite_cache::Image);
+//! - entries get the same names in every engine, and other exports that no host uses are left out;
+//! - custom sections are left out, except for names of functions.
+//!
+//! Nothing that the module does changes. Its instances are made by mapping the image instead of copying data,
+//! which serves modules of any language whose data are large. Those of others stay as they are: to copy little is
+//! faster than to map it.
+//!
+//! `facts` reads the module; `pages` lays out its memory; `engine` writes the module without both.
+
+mod engine;
+mod facts;
+mod pages;
+
+use std::ops::Range;
+
+use ferrite_cache::{Digest, IMAGE_PAGE_BYTES, Image, ImageInfo, ModuleInfo, Rewind};
+use wasm_encoder::{CustomSection, Encode as _, Section as _};
+use wasmparser::{BinaryReader, CustomSectionReader, Error};
+
+use facts::Facts;
+use pages::Pages;
+
+/// Fewest bytes of pages for which an image is made.
+///
+/// An instance that maps an image takes about as long as one that copies this much.
+const IMAGE_BYTES_MIN: usize = 128 << 10;
+
+/// A module in two parts.
+pub(crate) struct Split {
+    /// The module to compile.
+    pub(crate) engine: Vec<u8>,
+    /// The encoded image.
+    pub(crate) image: Vec<u8>,
+    /// Describes both.
+    pub(crate) info: ImageInfo,
+}
+
+/// Separates a finished module, which `module` describes. Returns `None` if it stays whole.
+///
+/// # Errors
+///
+/// The module is malformed.
+pub(crate) fn split(wasm: &[u8], module: &ModuleInfo) -> Result<Option<Split>, Error> {
+    let Rewind::Allowed(plan) = &module.rewind else {
+        return Ok(None);
+    };
+    let Some(facts) = Facts::read(wasm, plan.globals)? else {
+        return Ok(None);
+    };
+    let Some(pages) = Pages::of(&facts.data, facts.memory_pages) else {
+        return Ok(None);
+    };
+    if pages.count() * IMAGE_PAGE_BYTES < IMAGE_BYTES_MIN {
+        return Ok(None);
+    }
+    let Some(runs) = pages.runs() else {
+        return Ok(None);
+    };
+    let Some(entries) = facts.entries(module) else {
+        return Ok(None);
+    };
+    let engine::Engine { wasm: engine, back } = engine::write(wasm, &facts, &entries)?;
+    let globals = (0..).zip(&facts.globals);
+    let image = Image {
+        engine: Digest::of(&engine),
+        memory_pages: facts.memory_pages,
+        runs,
+        globals: globals
+            .filter(|(_, value)| !value.is_zero())
+            .map(|(number, value)| (number, *value))
+            .collect(),
+    };
+    let bytes = image.encode(|page| pages.page(page));
+    let info = ImageInfo {
+        engine: image.engine,
+        digest: Digest::of(&bytes),
+        len: bytes.len() as u64,
+        back,
+        entries: entries.numbers,
+    };
+    Ok(Some(Split {
+        engine,
+        image: bytes,
+        info,
+    }))
+}
+
+/// The custom section in which a pass says which functions are there for entries, used or not.
+const ENTRY_FUNCTIONS_SECTION: &str = "ferrite:entry-functions";
+
+/// Functions for entries. A program uses some of them; its engine exports all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EntryFunctions {
+    /// Index of the first.
+    pub(crate) first: u32,
+    /// Their number.
+    pub(crate) count: u32,
+}
+
+impl EntryFunctions {
+    /// Appends the section to a module.
+    pub(crate) fn append_to(self, module: &mut Vec<u8>) {
+        let Self { first, count } = self;
+        let mut data = Vec::new();
+        first.encode(&mut data);
+        count.encode(&mut data);
+        let section = CustomSection {
+            name: ENTRY_FUNCTIONS_SECTION.into(),
+            data: data.into(),
+        };
+        section.append_to(module);
+    }
+
+    /// Returns the indices.
+    pub(crate) fn indices(self) -> Range<u32> {
+        self.first..self.first + self.count
+    }
+
+    /// Reads the section; `None` for another section. A malformed one is as if there were none.
+    pub(crate) fn of_section(section: &CustomSectionReader<'_>) -> Option<Self> {
+        /// More than any pass makes.
+        const COUNT_MAX: u32 = 1 << 16;
+        if section.name() != ENTRY_FUNCTIONS_SECTION {
+            return None;
+        }
+        let mut reader = BinaryReader::new(section.data(), 0);
+        let first = reader.read_var_u32().ok()?;
+        let count = reader.read_var_u32().ok()?;
+        (reader.eof() && count <= COUNT_MAX && first.checked_add(count).is_some())
+            .then_some(Self { first, count })
+    }
+}
