@@ -403,9 +403,13 @@ impl Image {
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
+    use std::sync::Arc;
 
     use ferrite_cache::ImageRun;
+    use wasmtime::{MemoryCreator as _, MemoryType};
 
+    use super::super::arena::{Arena, ArenaMemories, ArenaOptions};
+    use super::super::slot::limit_mappings;
     use super::{HOST_PAGE, Image};
 
     #[test]
@@ -432,6 +436,55 @@ mod tests {
         memory[15 * HOST_PAGE + 3] = 1;
         assert_eq!(image.difference(&memory), Some((15 * HOST_PAGE + 3, 0)));
         assert_eq!(image.mappings(), 4);
+    }
+
+    #[test]
+    fn where_no_mappings_are_left_an_image_is_copied() {
+        let mut file = tempfile::tempfile().expect("a temporary file");
+        file.write_all(&[7; 2 * HOST_PAGE]).expect("there is room");
+        let runs = [
+            ImageRun { first: 1, pages: 1 },
+            ImageRun { first: 9, pages: 1 },
+        ];
+        let image = Image::stored(file, 0, &runs, 1 << 16).expect("it can be mapped");
+        let arena = Arena::new(ArenaOptions {
+            memories_max: 1,
+            reservation_bytes: 4 << 30,
+            guard_bytes: 1 << 20,
+        })
+        .expect("there is address space");
+        let memory = ArenaMemories(Arc::clone(&arena))
+            .new_memory(
+                MemoryType::new(1, None),
+                1 << 16,
+                None,
+                Some(4 << 30),
+                1 << 20,
+            )
+            .expect("the arena has room");
+        let handle = arena.find(memory.as_ptr()).expect("it is the arena's");
+        // SAFETY: the memory has this size and is readable; nobody writes to it meanwhile.
+        let contents = || unsafe { std::slice::from_raw_parts(memory.as_ptr(), 1 << 16) };
+        limit_mappings(3);
+        assert!(!image.show(&handle).expect("it has the size"));
+        for _ in 0..2 {
+            // What is written is undone all the same.
+            image.show_writable(&handle).expect("it has the size");
+            assert_eq!(image.difference(contents()), None);
+            for offset in [0, HOST_PAGE, 5 * HOST_PAGE] {
+                // SAFETY: these bytes are the memory's, which is writable and belongs to this test.
+                unsafe { memory.as_ptr().add(offset).write(9) };
+            }
+            assert!(image.difference(contents()).is_some());
+        }
+        limit_mappings(4);
+        image.show_writable(&handle).expect("it has the size");
+        assert_eq!(image.difference(contents()), None);
+        let slot = handle.slot().expect("the memory is there");
+        assert!(!slot.claim_growth(), "all are taken");
+        drop(memory);
+        assert!(handle.slot().is_none());
+        limit_mappings(16 << 10);
     }
 
     #[test]

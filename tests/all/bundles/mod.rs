@@ -1,6 +1,7 @@
 //! Signed bundles from the command line to a running server, and every reason to refuse one on the
 //! way.
 
+mod images;
 mod loaded;
 mod minisign;
 mod refused;

@@ -153,6 +153,11 @@ pub(crate) fn loaded(reply: &Reply) -> String {
 
 /// Files of native code in a cache.
 pub(crate) fn artifacts(cache: &Path) -> usize {
+    files(cache, "cwasm")
+}
+
+/// Files in a cache whose names end like this.
+pub(crate) fn files(cache: &Path, extension: &str) -> usize {
     let folders = fs::read_dir(cache.join("v1"))
         .into_iter()
         .flatten()
@@ -164,7 +169,7 @@ pub(crate) fn artifacts(cache: &Path) -> usize {
         .filter(|file| {
             file.path()
                 .extension()
-                .is_some_and(|ending| ending == "cwasm")
+                .is_some_and(|ending| ending == extension)
         })
         .count()
 }

@@ -255,3 +255,28 @@ fn a_program_that_is_wrong_is_refused_and_harms_nobody() {
         "{missing:?}"
     );
 }
+
+#[test]
+fn programs_share_their_code_and_nothing_else() {
+    let server = Server::start();
+    let mut client = server.client();
+    for isolation in ["rewind", "fresh", "reuse"] {
+        for (name, start) in [("one", 10), ("two", 20)] {
+            let program = format!(
+                "let n = {start}; export const run = () => ++n; export const get = () => n;"
+            );
+            let mut words = vec!["WASM.DEFINE", name, "js", &program];
+            words.extend(["ISOLATION", isolation, "REPLACE"]);
+            let reply = client.call(&words);
+            assert!(reply.error().is_none(), "{reply:?}");
+        }
+        for calls in 1..4 {
+            let calls = if isolation == "reuse" { calls } else { 1 };
+            assert_eq!(client.run("WASM.CALL one.run"), Reply::Int(10 + calls));
+            assert_eq!(client.run("WASM.CALL two.run"), Reply::Int(20 + calls));
+        }
+    }
+    let cache = server.dir().join("cache/wasm");
+    let files = |extension| crate::bundles::workshop::files(&cache, extension);
+    assert_eq!((files("engine"), files("image"), files("cwasm")), (1, 2, 0));
+}
