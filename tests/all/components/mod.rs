@@ -10,6 +10,7 @@ mod calls;
 mod configuration;
 mod files;
 mod keyvalue;
+mod python;
 mod standard;
 
 use std::env;
