@@ -188,7 +188,7 @@ typedef struct {
     uint32_t count, room;
 } sums;
 
-/* Gives the place of a name, making one where there is none. */
+/* Gives the place of a name, making one where there is none. The name must last. */
 static sum *sum_of(sums *all, ferrite_bytes name)
 {
     uint32_t low = 0, high = all->count;
@@ -218,6 +218,8 @@ static sum *sum_of(sums *all, ferrite_bytes name)
 /* Adds the counters of the hash at `key`. */
 static bool add_counters(sums *all, ferrite_bytes key)
 {
+    ferrite_mark mark = ferrite_set_mark();
+    uint32_t known = all->count;
     ferrite_reply reply;
     ferrite_value value, name;
     if (!FERRITE_CALL(&reply, "HGETALL", key) || !ferrite_next(&reply, &value))
@@ -235,12 +237,10 @@ static bool add_counters(sums *all, ferrite_bytes key)
             return ferrite_fail(FERRITE_JOIN(ferrite_text("BADSTAT "), name.bytes,
                                              ferrite_text(" is too large to add up")));
     }
+    /* The reply stays if it has a new name in it, so that the memory grows with the names alone. */
+    if (all->count == known)
+        ferrite_release(mark);
     return true;
-}
-
-static int compare_keys(const void *left, const void *right)
-{
-    return ferrite_compare(*(const ferrite_bytes *)left, *(const ferrite_bytes *)right);
 }
 
 /* The date at the end of a key such as stats:2024-01-15. */
@@ -260,40 +260,19 @@ FERRITE_FUNCTION(aggregate_stats, "pattern, start_date, end_date")
         || !ferrite_take_text("end_date", &end_date) || !ferrite_take_end())
         return false;
 
-    /* SCAN may give a key twice, so that all keys are collected and sorted first. */
-    ferrite_bytes cursor = ferrite_text("0"), *keys = NULL;
-    size_t count = 0;
-    do {
-        ferrite_reply reply;
-        ferrite_value value;
-        if (!FERRITE_CALL(&reply, "SCAN", cursor, ferrite_text("MATCH"), pattern,
-                          ferrite_text("COUNT"), ferrite_text("1000"))
-            || !ferrite_next(&reply, &value) || !ferrite_next(&reply, &value))
-            return false;
-        cursor = value.bytes;
-        if (!ferrite_next(&reply, &value))
-            return false;
-        ferrite_bytes *more = ferrite_alloc((count + (size_t)value.number) * sizeof *more);
-        if (count)
-            memcpy(more, keys, count * sizeof *more);
-        keys = more;
-        for (int64_t left = value.number; left > 0; left--) {
-            if (!ferrite_next(&reply, &value))
-                return false;
-            keys[count++] = value.bytes;
-        }
-    } while (!ferrite_is(cursor, "0"));
-    qsort(keys, count, sizeof *keys, compare_keys);
-
     sums all = { NULL, 0, 0 };
-    for (size_t i = 0; i < count; i++) {
-        ferrite_bytes date = date_of(keys[i]);
-        bool again = i > 0 && ferrite_equal(keys[i - 1], keys[i]);
-        if (again || ferrite_compare(date, start_date) < 0 || ferrite_compare(date, end_date) > 0)
-            continue;
-        if (!add_counters(&all, keys[i]))
+    ferrite_scan scan = ferrite_scan_keys(pattern);
+    ferrite_bytes key;
+    bool found;
+    do {
+        if (!ferrite_next_key(&scan, &key, &found))
             return false;
-    }
+        ferrite_bytes date = found ? date_of(key) : ferrite_text("");
+        bool in_range = found && ferrite_compare(date, start_date) >= 0
+                        && ferrite_compare(date, end_date) <= 0;
+        if (in_range && !add_counters(&all, key))
+            return false;
+    } while (found);
 
     ferrite_reply_map(all.count);
     for (uint32_t i = 0; i < all.count; i++) {

@@ -101,28 +101,13 @@ func validateUser(key string, asked ferrite.JSON[request]) (ferrite.Pairs, error
 	return verdict(true, "ok")
 }
 
-// matching is all keys that match a pattern, each once, in order.
-func matching(pattern string) ([]string, error) {
-	var keys []string
+// aggregateStats sums the counters, by name, of all hashes whose key matches and ends in a date of the range.
+func aggregateStats(pattern, startDate, endDate string) (map[string]int64, error) {
+	sums := map[string]int64{}
 	for key, err := range ferrite.ScanKeys(pattern) {
 		if err != nil {
 			return nil, err
 		}
-		keys = append(keys, key)
-	}
-	// A scan may give a key twice.
-	slices.Sort(keys)
-	return slices.Compact(keys), nil
-}
-
-// aggregateStats sums the counters, by name, of all hashes whose key matches and ends in a date of the range.
-func aggregateStats(pattern, startDate, endDate string) (map[string]int64, error) {
-	keys, err := matching(pattern)
-	if err != nil {
-		return nil, err
-	}
-	sums := map[string]int64{}
-	for _, key := range keys {
 		date := key[strings.LastIndexByte(key, ':')+1:]
 		if date < startDate || date > endDate {
 			continue

@@ -56,7 +56,7 @@ export const aggregate_stats = entry(
   { pattern: text, start_date: text, end_date: text },
   ({ pattern, start_date, end_date }) => {
     const sums = new Map();
-    for (const key of ferrite.scan(pattern)) {
+    for (const key of ferrite.scanKeys(pattern)) {
       const date = key.slice(key.lastIndexOf(":") + 1);
       if (date < start_date || date > end_date) continue;
       for (const [name, value] of Object.entries(ferrite.hgetall(key))) {

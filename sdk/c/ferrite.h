@@ -127,9 +127,10 @@ struct ferrite_block {
     max_align_t data[];
 };
 
-/* The current call: its memory, its error, and the number of inputs taken. */
+/* The current call: its memory, the memory of its scans' pages, its error, and the number of inputs
+ * taken. */
 FERRITE_UNUSED static struct {
-    struct ferrite_block *blocks;
+    struct ferrite_block *blocks, *pages;
     ferrite_bytes error;
     const char *name;
     const char *parameters;
@@ -143,15 +144,49 @@ FERRITE_FN _Noreturn void ferrite_panic(const char *message)
     __builtin_trap();
 }
 
-/* Allocates memory that belongs to the call. */
-FERRITE_FN void *ferrite_alloc(size_t size)
+/* Allocates memory that is given back with the others of its list. */
+FERRITE_FN void *ferrite_alloc_in(struct ferrite_block **list, size_t size)
 {
     struct ferrite_block *block = malloc(sizeof *block + size);
     if (!block)
         ferrite_panic("panic: out of memory");
-    block->next = ferrite_state.blocks;
-    ferrite_state.blocks = block;
+    block->next = *list;
+    *list = block;
     return block->data;
+}
+
+/* Gives back the memory that came into a list after the block `mark`. */
+FERRITE_FN void ferrite_free_to(struct ferrite_block **list, const struct ferrite_block *mark)
+{
+    while (*list != mark) {
+        struct ferrite_block *block = *list;
+        *list = block->next;
+        free(block);
+    }
+}
+
+/* Allocates memory that belongs to the call. */
+FERRITE_FN void *ferrite_alloc(size_t size)
+{
+    return ferrite_alloc_in(&ferrite_state.blocks, size);
+}
+
+/* The present end of the call's memory, for ferrite_release. */
+typedef struct {
+    struct ferrite_block *last;
+} ferrite_mark;
+
+FERRITE_FN ferrite_mark ferrite_set_mark(void)
+{
+    return (ferrite_mark){ ferrite_state.blocks };
+}
+
+/* Gives back what the call has allocated since a mark, before the body returns: for loops that go
+ * through very much. Functions of this header that return bytes allocate, and so does keeping an error.
+ * The names that a scan returns do not belong to it. Marks are released in the opposite order. */
+FERRITE_FN void ferrite_release(ferrite_mark mark)
+{
+    ferrite_free_to(&ferrite_state.blocks, mark.last);
 }
 
 /* The bytes of a C string. */
@@ -777,6 +812,15 @@ FERRITE_FN bool ferrite_next(ferrite_reply *reply, ferrite_value *value)
     return ferrite_malformed();
 }
 
+FERRITE_FN bool ferrite_next_bytes(ferrite_reply *reply, ferrite_bytes *bytes)
+{
+    ferrite_value value;
+    if (!ferrite_next(reply, &value))
+        return false;
+    *bytes = value.bytes;
+    return value.kind == FERRITE_KIND_BYTES || ferrite_malformed();
+}
+
 /* Writes strings as a RESP array. */
 FERRITE_FN ferrite_bytes ferrite_encode(const ferrite_bytes *args, uint32_t n)
 {
@@ -834,6 +878,100 @@ FERRITE_FN bool ferrite_call(const char *command, const ferrite_bytes *args, uin
     ferrite_call(command, (ferrite_bytes[]){ __VA_ARGS__ },                                        \
                  sizeof((ferrite_bytes[]){ __VA_ARGS__ }) / sizeof(ferrite_bytes), reply)
 
+/* ---- The keys of this node ---- */
+
+/* Number of keys that one page of a scan looks at. */
+#define FERRITE_SCAN_PAGE "500"
+
+/* The keys that match a pattern; see ferrite_scan_keys. */
+typedef struct {
+    ferrite_bytes pattern;
+    /* Memory of the page; NULL before the first one and after the last. */
+    char *page;
+    /* The start of the next page, in the memory of this one; without bytes after the last key. */
+    ferrite_bytes cursor;
+    /* The keys of the page that were not returned yet, and their number. */
+    ferrite_reply rest;
+    int64_t left;
+} ferrite_scan;
+
+/* Goes through the keys that match a pattern, page by page: other calls and commands run in between.
+ *
+ *     ferrite_scan scan = ferrite_scan_keys(ferrite_text("user:*"));
+ *     ferrite_bytes key;
+ *     bool found;
+ *     do {
+ *         if (!ferrite_next_key(&scan, &key, &found) || (found && !count(key)))
+ *             return false;
+ *     } while (found);
+ *
+ * The keys come in no order, and one that is there all the time comes at least once. A key that comes
+ * or goes meanwhile may be missing, and one may come twice. In a cluster these are the keys of the node
+ * that runs the call; with WASM.CALLALL every node goes through its own. The pattern must stay where it
+ * is until the last key. */
+FERRITE_FN ferrite_scan ferrite_scan_keys(ferrite_bytes pattern)
+{
+    return (ferrite_scan){ .pattern = pattern, .cursor = ferrite_text("0") };
+}
+
+/* Gives back the memory of a scan's page. */
+FERRITE_FN void ferrite_leave_page(ferrite_scan *scan)
+{
+    struct ferrite_block **at = &ferrite_state.pages;
+    while (*at && (char *)(*at)->data != scan->page)
+        at = &(*at)->next;
+    struct ferrite_block *block = *at;
+    if (block) {
+        *at = block->next;
+        free(block);
+    }
+    scan->page = NULL;
+}
+
+/* Reads the next page of a scan, in the place of the last one. */
+FERRITE_FN bool ferrite_next_page(ferrite_scan *scan)
+{
+    ferrite_mark mark = ferrite_set_mark();
+    ferrite_reply reply;
+    ferrite_value pair, keys;
+    if (!FERRITE_CALL(&reply, "SCAN", scan->cursor, ferrite_text("MATCH"), scan->pattern,
+                      ferrite_text("COUNT"), ferrite_text(FERRITE_SCAN_PAGE)))
+        return false;
+    ferrite_leave_page(scan);
+    size_t len = (size_t)(reply.end - reply.at);
+    scan->page = ferrite_alloc_in(&ferrite_state.pages, len);
+    memcpy(scan->page, reply.at, len);
+    ferrite_release(mark);
+    scan->rest = (ferrite_reply){ scan->page, scan->page + len };
+    if (!ferrite_next(&scan->rest, &pair) || !ferrite_next_bytes(&scan->rest, &scan->cursor)
+        || !ferrite_next(&scan->rest, &keys))
+        return false;
+    scan->left = keys.number;
+    return (pair.number == 2 && keys.kind == FERRITE_KIND_ARRAY) || ferrite_malformed();
+}
+
+/* Finds the next key of a scan. Its bytes stay valid until the next call of this function for the same
+ * scan: copy what has to last, with FERRITE_JOIN. After the last key `*found` is false, and `*key` does
+ * not change. */
+FERRITE_FN bool ferrite_next_key(ferrite_scan *scan, ferrite_bytes *key, bool *found)
+{
+    *found = false;
+    while (scan->left == 0 && scan->cursor.len > 0) {
+        if (!scan->page || !ferrite_is(scan->cursor, "0")) {
+            if (!ferrite_next_page(scan))
+                return false;
+        } else {
+            ferrite_leave_page(scan);
+            scan->cursor.len = 0;
+        }
+    }
+    if (scan->left == 0)
+        return true;
+    scan->left--;
+    *found = true;
+    return ferrite_next_bytes(&scan->rest, key);
+}
+
 /* ---- Requests to other servers ---- */
 
 typedef struct {
@@ -843,15 +981,6 @@ typedef struct {
     ferrite_reply headers;
     int64_t header_count;
 } ferrite_response;
-
-FERRITE_FN bool ferrite_next_bytes(ferrite_reply *reply, ferrite_bytes *bytes)
-{
-    ferrite_value value;
-    if (!ferrite_next(reply, &value))
-        return false;
-    *bytes = value.bytes;
-    return value.kind == FERRITE_KIND_BYTES || ferrite_malformed();
-}
 
 FERRITE_FN ferrite_bytes ferrite_encode_request(const char *method, ferrite_bytes url,
                                                 ferrite_bytes body, const ferrite_bytes *headers,
@@ -941,11 +1070,8 @@ FERRITE_FN void ferrite_run(const char *name, const char *parameters, bool (*bod
     ferrite_state.error = ferrite_text("ERR the function failed without saying why");
     if (!body())
         ferrite_abi_reply_error(ferrite_state.error.ptr, (int32_t)ferrite_state.error.len);
-    while (ferrite_state.blocks) {
-        struct ferrite_block *block = ferrite_state.blocks;
-        ferrite_state.blocks = block->next;
-        free(block);
-    }
+    ferrite_free_to(&ferrite_state.blocks, NULL);
+    ferrite_free_to(&ferrite_state.pages, NULL);
 }
 
 /* Opens the body of an entry: a block that returns true if it replied. `parameters` is a text that

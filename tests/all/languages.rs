@@ -13,7 +13,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 
 use example_cases::{Call, Case, Connection, read, run_on_server};
-use ferrite_tests::Server;
+use ferrite_tests::{Reply, Server};
 
 /// Calls every function of a built module as the table says. `folder` below `examples` holds its
 /// source.
@@ -128,6 +128,42 @@ fn python() {
 #[test]
 fn c() {
     cases_hold("c_functions", "c", &of(COMMON));
+}
+
+/// All names together have twice as many bytes as the function may use.
+#[test]
+fn statistics_over_many_keys_need_little_memory() {
+    const NAMES: usize = 20_000;
+    let server = Server::builder()
+        .config("[wasm.limits]\nmax_memory = \"2MB\"\nmax_fuel = 1000000000")
+        .start();
+    let mut client = server.client();
+    for first in (0..NAMES).step_by(1_000) {
+        let mut words = vec!["MSET".to_owned()];
+        for number in first..first + 1_000 {
+            // Dates that are not asked for, so that their values are not read.
+            words.extend([format!("stats:{number:0200}:1999-12-31"), String::new()]);
+        }
+        assert_eq!(client.call(&words), Reply::Simple("OK".into()));
+    }
+    client.run("HSET stats:one:2024-01-01 hits 3");
+    client.run("HSET stats:two:2024-01-02 hits 4");
+    let Some(built) = env::var_os("FERRITE_EXAMPLES_DIR").map(PathBuf::from) else {
+        eprintln!("skipped: FERRITE_EXAMPLES_DIR names no folder of built examples");
+        return;
+    };
+    for module in ["aggregate_stats", "c_functions"] {
+        let source = fs::read(built.join(module).with_extension("wasm")).expect("it is built");
+        let loaded = client.call(&[b"WASM.LOAD", module.as_bytes(), &source]);
+        assert!(loaded.error().is_none(), "{module}: {loaded:?}");
+        let call = format!("WASM.CALL {module}.aggregate_stats ARGS stats:* 2024-01-01 2024-12-31");
+        let reply = client.run(&call);
+        assert_eq!(
+            reply.at("hits"),
+            Some(&Reply::Int(7)),
+            "{module}: {reply:?}"
+        );
+    }
 }
 
 #[test]

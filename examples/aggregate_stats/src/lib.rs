@@ -1,5 +1,8 @@
-//! Adds up the counters of many days: goes through the keys and reads a hash for each. In a cluster
-//! every node does that for its own keys, and `merge_stats` adds their sums up.
+//! Adds up the counters of many days: goes through the keys, page by page, and reads a hash for each. In
+//! a cluster every node does that for its own keys, and `merge_stats` adds their sums up.
+//!
+//! The memory that it needs does not grow with the number of keys, so it keeps no names. A key that the
+//! scan gives twice counts twice; that happens to a few while the server makes its table of keys smaller.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +22,8 @@ pub fn aggregate_stats(
     end_date: &str,
 ) -> Result<BTreeMap<String, i64>, Error> {
     let mut sums: BTreeMap<String, i64> = BTreeMap::new();
-    for key in matching(pattern)? {
+    for key in ferrite::scan_keys::<String>(pattern) {
+        let key = key?;
         let date = key.rsplit(':').next().unwrap_or_default();
         if date < start_date || date > end_date {
             continue;
@@ -54,20 +58,15 @@ pub fn merge_stats(nodes: Vec<&[u8]>) -> Result<BTreeMap<String, i64>, Error> {
 }
 
 fn add(sums: &mut BTreeMap<String, i64>, name: &str, count: i64) -> Result<(), Error> {
-    let sum = sums.entry(name.to_owned()).or_default();
+    // Few of many have a name of their own, so it is copied only then.
+    let Some(sum) = sums.get_mut(name) else {
+        sums.insert(name.to_owned(), count);
+        return Ok(());
+    };
     *sum = sum
         .checked_add(count)
         .ok_or_else(|| Error::new(format!("BADSTAT {name} is too large to add up")))?;
     Ok(())
-}
-
-/// All keys that match, each once, in order.
-fn matching(pattern: &str) -> Result<Vec<String>, Error> {
-    let mut keys = ferrite::scan_keys(pattern).collect::<Result<Vec<String>, Error>>()?;
-    // A scan may give a key twice.
-    keys.sort_unstable();
-    keys.dedup();
-    Ok(keys)
 }
 
 #[cfg(test)]

@@ -59,20 +59,11 @@ export function validate_user(key: string, request: Json): Verdict {
   return new Verdict(true, "ok");
 }
 
-/** All keys that match, each once, in order. */
-function matching(pattern: string): string[] {
-  const keys = new Set<string>();
-  const found = ferrite.scanKeys(pattern);
-  for (let key = found.next(); key !== null; key = found.next()) keys.add(key);
-  return keys.values().sort();
-}
-
 /** The sums, by counter, over all hashes whose key matches and ends in a date of the range. */
 export function aggregate_stats(pattern: string, start_date: string, end_date: string): Map<string, i64> {
   const sums = new Map<string, i64>();
-  const keys = matching(pattern);
-  for (let i = 0; i < keys.length; i++) {
-    const key = keys[i];
+  const keys = ferrite.scanKeys(pattern);
+  for (let key = keys.next(); key !== null; key = keys.next()) {
     const date = key.substring(key.lastIndexOf(":") + 1);
     if (date < start_date || date > end_date) continue;
     const counters = ferrite.hgetall(key);

@@ -153,6 +153,36 @@ fn requests_are_made(client: &mut Client) {
     assert_eq!(receiver.arrived.try_iter().count(), 0);
 }
 
+/// Some pages of keys, and a name long enough to be told from other memory.
+const KEYS: usize = 1_200;
+
+fn fill(client: &mut Client, keys: usize, name_bytes: usize) {
+    for first in (0..keys).step_by(1_000) {
+        let mut words = vec!["MSET".to_owned()];
+        for number in first..keys.min(first + 1_000) {
+            words.extend([format!("k:{number:0name_bytes$}"), number.to_string()]);
+        }
+        assert_eq!(client.call(&words), Reply::Simple("OK".into()));
+    }
+}
+
+fn set_limit(client: &mut Client, limit: &str, value: u64) {
+    let reply = client.run(&format!("CONFIG SET wasm.limits.{limit} {value}"));
+    assert_eq!(reply, Reply::Simple("OK".into()));
+}
+
+fn keys_come_page_by_page(client: &mut Client) {
+    set_limit(client, "max_fuel", 1_000_000_000);
+    fill(client, KEYS, 1);
+    for (pattern, count) in [("k:*", KEYS as i64), ("k:11?", 10), ("none:*", 0)] {
+        assert_eq!(
+            call(client, "keys", pattern),
+            Reply::Int(count),
+            "{pattern}"
+        );
+    }
+}
+
 /// Loading the module has added what its function `watched` declares.
 fn what_it_declares_is_added(client: &mut Client, more: &[&str]) {
     let info = client.run("WASM.INFO m");
@@ -187,6 +217,7 @@ fn rust() {
     numbers_are_read_as_in_the_table(&mut client);
     what_is_printed_is_logged(&server, &mut client);
     requests_are_made(&mut client);
+    keys_come_page_by_page(&mut client);
     what_it_declares_is_added(&mut client, &[]);
     assert_eq!(
         error(&mut client, "fail", Some("x")),
@@ -208,6 +239,7 @@ fn assemblyscript() {
     numbers_are_read_as_in_the_table(&mut client);
     what_is_printed_is_logged(&server, &mut client);
     requests_are_made(&mut client);
+    keys_come_page_by_page(&mut client);
     what_it_declares_is_added(&mut client, &[]);
     assert_eq!(
         error(&mut client, "fail", Some("x")),
@@ -234,6 +266,7 @@ fn typescript() {
     numbers_are_read_as_in_the_table(&mut client);
     what_is_printed_is_logged(&server, &mut client);
     requests_are_made(&mut client);
+    keys_come_page_by_page(&mut client);
     what_it_declares_is_added(&mut client, &[]);
     assert_eq!(error(&mut client, "refuse", Some("x")), "REFUSED x");
     // Positions are those of the source, not of the bundle.
@@ -268,6 +301,7 @@ fn go() {
     numbers_are_read_as_in_the_table(&mut client);
     what_is_printed_is_logged(&server, &mut client);
     requests_are_made(&mut client);
+    keys_come_page_by_page(&mut client);
     what_it_declares_is_added(&mut client, &[]);
     for entry in ["fail", "fail_late"] {
         assert_eq!(
@@ -303,6 +337,7 @@ fn c() {
     numbers_are_read_as_in_the_table(&mut client);
     what_is_printed_is_logged(&server, &mut client);
     requests_are_made(&mut client);
+    keys_come_page_by_page(&mut client);
     what_it_declares_is_added(&mut client, &["cron watched \"0 4 1 1 *\""]);
     assert_eq!(
         error(&mut client, "fail", Some("x")),
@@ -316,5 +351,21 @@ fn c() {
     assert_eq!(
         error(&mut client, "half", Some("😀")),
         "ERR a reply must be UTF-8 text, not \"\\xf0\\x9f\""
+    );
+    assert_eq!(call(&mut client, "some_keys", "k:*"), Reply::Int(1));
+    names_of_earlier_pages_take_no_memory(&server, &mut client);
+}
+
+/// The names of all keys together have four times as many bytes as the function may use.
+fn names_of_earlier_pages_take_no_memory(server: &Server, client: &mut Client) {
+    const KEYS: usize = 20_000;
+    set_limit(client, "max_memory", 1 << 20);
+    fill(client, KEYS, 200);
+    let count = KEYS as i64 + 1_200;
+    assert_eq!(
+        call(client, "keys", "k:*"),
+        Reply::Int(count),
+        "{}",
+        server.log()
     );
 }

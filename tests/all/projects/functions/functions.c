@@ -78,6 +78,46 @@ FERRITE_FUNCTION(tell, "url")
     return ferrite_reply_array(3) && ferrite_reply_bytes(key) && ferrite_reply_bytes(token) && ferrite_reply_bytes(none);
 }
 
+/* Counts the keys that match and hold a value. */
+FERRITE_FUNCTION(keys, "pattern")
+{
+    ferrite_bytes pattern, key;
+    int64_t count = 0;
+    bool found;
+    if (!ferrite_take_text("pattern", &pattern) || !ferrite_take_end())
+        return false;
+    ferrite_scan scan = ferrite_scan_keys(pattern);
+    do {
+        if (!ferrite_next_key(&scan, &key, &found))
+            return false;
+        ferrite_mark mark = ferrite_set_mark();
+        bool there = false;
+        if (found && !ferrite_get(key, NULL, &there))
+            return false;
+        count += there;
+        ferrite_release(mark);
+    } while (found);
+    /* It stays at its end. */
+    if (!ferrite_next_key(&scan, &key, &found) || found)
+        return ferrite_fail(ferrite_text("ERR there are keys after the last"));
+    return ferrite_reply_i64(count);
+}
+
+/* Leaves scans before their ends, in two ways. */
+FERRITE_FUNCTION(some_keys, "pattern")
+{
+    ferrite_bytes pattern, key, other;
+    bool found;
+    if (!ferrite_take_text("pattern", &pattern) || !ferrite_take_end())
+        return false;
+    ferrite_scan scan = ferrite_scan_keys(pattern), inner = ferrite_scan_keys(pattern);
+    if (!ferrite_next_key(&scan, &key, &found) || !ferrite_next_key(&inner, &other, &found))
+        return false;
+    if (!found)
+        return ferrite_fail(ferrite_text("ERR there are no keys"));
+    return ferrite_reply_bool(ferrite_equal(key, other));
+}
+
 FERRITE_FUNCTION(watched, "values")
 {
     return ferrite_reply_simple("OK");

@@ -52,6 +52,15 @@ pub fn tell(url: &str) -> Result<Vec<String>, Error> {
     Ok(vec![key, value("token")?, value("other")?])
 }
 
+#[ferrite_function]
+pub fn keys(pattern: &str) -> Result<i64, Error> {
+    let mut count = 0;
+    for key in ferrite::scan_keys::<String>(pattern) {
+        count += i64::from(ferrite::exists(key?)?);
+    }
+    Ok(count)
+}
+
 #[ferrite::every("365d")]
 #[ferrite_function]
 #[ferrite::on(keys = ["a b", "order:*"], events = ["set", "del"])]

@@ -54,6 +54,15 @@ export function tell(url: string): string[] {
   return [ferrite.afterCommit(request), token === null ? "none" : token, other === null ? "none" : other];
 }
 
+export function keys(pattern: string): i64 {
+  let count: i64 = 0;
+  const found = ferrite.scanKeys(pattern);
+  for (let key = found.next(); key !== null; key = found.next()) {
+    if (ferrite.get(key) !== null) count++;
+  }
+  return count;
+}
+
 // @ts-ignore: decorator
 @on(["a b", "order:*"], ["set", "del"])
 @every("365d")

@@ -1,6 +1,6 @@
 // Functions that read numbers, print, and fail.
 
-import { type Reply, ReplyError, afterCommit, bigint, call, config, cron, entry, every, fetch, number, on, text } from "ferrite-wasm";
+import { type Reply, ReplyError, afterCommit, bigint, call, config, cron, entry, every, fetch, number, on, scanKeys, text } from "ferrite-wasm";
 
 export const integer = entry("integer", { n: bigint }, ({ n }) => n);
 
@@ -55,6 +55,12 @@ export const tell = entry("tell", { url: text }, ({ url }) => [
   config("token") ?? "none",
   config("other") ?? "none",
 ]);
+
+export const keys = entry("keys", { pattern: text }, ({ pattern }) => {
+  let count = 0;
+  for (const key of scanKeys(pattern)) count += key.startsWith("k:") ? 1 : 0;
+  return count;
+});
 
 export function watched(): void {}
 
