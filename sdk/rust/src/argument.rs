@@ -56,10 +56,24 @@ impl ArgumentList {
     /// Appends one argument.
     pub fn item(&mut self, item: &[u8]) {
         self.count += 1;
-        self.bytes.push(b'$');
-        let len = Decimal::of(item.len() as i64);
-        self.bytes.extend_from_slice(len.text().as_bytes());
-        self.bytes.extend_from_slice(b"\r\n");
+        // Most arguments are short, and bytes of a fixed number are copied without a call.
+        match item.len() {
+            len @ 0..=9 => {
+                let head = [b'$', b'0' + len as u8, b'\r', b'\n'];
+                self.bytes.extend_from_slice(&head);
+            }
+            len @ 10..=99 => {
+                let (tens, units) = (b'0' + (len / 10) as u8, b'0' + (len % 10) as u8);
+                let head = [b'$', tens, units, b'\r', b'\n'];
+                self.bytes.extend_from_slice(&head);
+            }
+            len => {
+                self.bytes.push(b'$');
+                let len = Decimal::of(len as i64);
+                self.bytes.extend_from_slice(len.bytes());
+                self.bytes.extend_from_slice(b"\r\n");
+            }
+        }
         self.bytes.extend_from_slice(item);
         self.bytes.extend_from_slice(b"\r\n");
     }
@@ -67,7 +81,7 @@ impl ArgumentList {
     /// Writes the head and returns the whole array.
     pub(crate) fn finish(&mut self) -> &[u8] {
         let count = Decimal::of(self.count);
-        let digits = count.text().as_bytes();
+        let digits = count.bytes();
         let start = HEAD_BYTES_MAX - digits.len() - 3;
         self.bytes[start] = b'*';
         self.bytes[start + 1..HEAD_BYTES_MAX - 2].copy_from_slice(digits);
@@ -106,9 +120,14 @@ impl Decimal {
         }
     }
 
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.digits[self.start..]
+    }
+
+    /// The same as text, which takes longer.
     pub(crate) fn text(&self) -> &str {
         // The digits are ASCII, so this cannot fail.
-        core::str::from_utf8(&self.digits[self.start..]).unwrap_or_default()
+        core::str::from_utf8(self.bytes()).unwrap_or_default()
     }
 }
 
@@ -164,7 +183,7 @@ macro_rules! integers {
     ($make:ident as $wide:ident: $($ty:ident)*) => {$(
         impl Argument for $ty {
             fn with_bytes<R>(&self, use_bytes: impl FnOnce(&[u8]) -> R) -> R {
-                use_bytes(Decimal::$make(*self as $wide).text().as_bytes())
+                use_bytes(Decimal::$make(*self as $wide).bytes())
             }
         }
     )*};

@@ -110,7 +110,7 @@ impl Reply for u64 {
     fn reply(&self) {
         match i64::try_from(*self) {
             Ok(number) => host::reply_int(number),
-            Err(_) => host::reply_bulk(Decimal::of_unsigned(*self).text().as_bytes()),
+            Err(_) => host::reply_bulk(Decimal::of_unsigned(*self).bytes()),
         }
     }
 }

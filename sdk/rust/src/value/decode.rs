@@ -54,8 +54,30 @@ fn take_line<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(line)
 }
 
+/// Reads the digits of a length or an integer reply.
 fn integer(text: &[u8]) -> Option<i64> {
-    core::str::from_utf8(text).ok()?.parse().ok()
+    /// So many digits fit into 64 bits without a sign, whatever they are.
+    const DIGITS_MAX: usize = 19;
+    let (negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    if digits.is_empty() || digits.len() > DIGITS_MAX {
+        return None;
+    }
+    let mut sum = 0_u64;
+    for digit in digits {
+        let digit = digit.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        sum = sum * 10 + u64::from(digit);
+    }
+    if negative {
+        0_i64.checked_sub_unsigned(sum)
+    } else {
+        i64::try_from(sum).ok()
+    }
 }
 
 #[cfg(test)]
@@ -79,6 +101,10 @@ mod tests {
             ]))
         );
         assert_eq!(decode(b"*-1\r\n"), Some(Value::Null));
+        for number in [i64::MIN, -1, 0, 12, i64::MAX] {
+            let reply = alloc::format!(":{number}\r\n");
+            assert_eq!(decode(reply.as_bytes()), Some(Value::Int(number)));
+        }
     }
 
     #[test]
@@ -91,6 +117,11 @@ mod tests {
             b"*9999999999\r\n:1\r\n",
             b"?what\r\n",
             b":12x\r\n",
+            b":\r\n",
+            b":-\r\n",
+            b":9223372036854775808\r\n",
+            b":-9223372036854775809\r\n",
+            b":10000000000000000000000\r\n",
         ] {
             assert_eq!(decode(bytes), None, "{bytes:?}");
         }

@@ -163,7 +163,7 @@ macro_rules! integers {
                 match value {
                     Value::Int(number) => Self::try_from(number).map_err(|_| {
                         let text = crate::argument::Decimal::of(number);
-                        Mismatch::new($expected, text.text().as_bytes())
+                        Mismatch::new($expected, text.bytes())
                     }),
                     Value::Bulk(bytes) => Self::from_vec(bytes),
                     other => Err(Mismatch::of_value($expected, &other)),
