@@ -2,11 +2,11 @@
 
 #![allow(unsafe_code, reason = "calls the server's functions")]
 
-use std::ffi::{CStr, c_int};
+use std::ffi::{CStr, c_int, c_longlong};
 
 use crate::api::context::Context;
 use crate::api::ffi::{RmString, api};
-use crate::api::string::Borrowed;
+use crate::api::string::{Borrowed, c_chars};
 
 impl Context<'_> {
     /// Replicates a command, and adds it to the append-only file, when this callback is over.
@@ -24,6 +24,29 @@ impl Context<'_> {
                 raw.len(),
             );
         }
+    }
+
+    /// Replicates the `SET` of a string, with the time at which it expires in milliseconds since 1970.
+    pub(crate) fn replicate_set(self, key: Borrowed<'_>, value: &[u8], expires_at: Option<i64>) {
+        let (start, len) = c_chars(value);
+        let (ctx, replicate) = (self.raw(), api().replicate);
+        // SAFETY: a live context, C strings, and what the formats name: a live string, bytes with their
+        // length, a C string and a number. The server copies the bytes.
+        let _: c_int = unsafe {
+            match expires_at {
+                None => replicate(ctx, c"SET".as_ptr(), c"sb".as_ptr(), key.raw(), start, len),
+                Some(at) => replicate(
+                    ctx,
+                    c"SET".as_ptr(),
+                    c"sbcl".as_ptr(),
+                    key.raw(),
+                    start,
+                    len,
+                    c"PXAT".as_ptr(),
+                    c_longlong::from(at),
+                ),
+            }
+        };
     }
 
     /// Sends a keyspace event about `key`.

@@ -2,11 +2,14 @@
 
 use std::ffi::CStr;
 
+use smallvec::SmallVec;
+
 use crate::api::context::Context;
 use crate::api::ffi::{NOTIFY_GENERIC, NOTIFY_HASH, NOTIFY_STRING};
 use crate::api::key::{OpenKey, ValueKind};
 use crate::api::string::{Borrowed, Owned};
 use crate::transaction::call::Call;
+use crate::transaction::server_reads::ArgStrings;
 use crate::transaction::write_set::{Change, Expiry, Fields, KeyRef, Value};
 
 /// Applies one change. Replicas and the append-only file get it too if `replicate` is true.
@@ -85,16 +88,11 @@ impl Target<'_> {
     fn string(&self, value: &[u8], expiry: Expiry) {
         let Some(mut key) = self.open() else { return };
         let before = key.expires_at();
-        let word = (self.replicate || key.kind() != ValueKind::String || key.len() != value.len())
-            .then(|| self.context.string(value));
         // A string of the same length is overwritten in place, which takes half the time.
         let in_place =
             key.kind() == ValueKind::String && key.len() == value.len() && key.overwrite(value);
         if !in_place {
-            match &word {
-                Some(word) => key.set_string(word.borrow()),
-                None => key.set_string(self.context.string(value).borrow()),
-            };
+            key.set_string(self.context.string(value).borrow());
         }
         // Overwriting in place keeps the expiry; setting a string removes it.
         let now = if in_place { before } else { None };
@@ -107,16 +105,8 @@ impl Target<'_> {
             key.set_expires_at(wanted);
         }
         drop(key);
-        if let Some(word) = word.filter(|_| self.replicate) {
-            match wanted {
-                None => self.replicate(c"SET", &[self.name, word.borrow()]),
-                Some(at) => {
-                    let option = self.context.string(b"PXAT");
-                    let at = self.number(at);
-                    let words = [self.name, word.borrow(), option.borrow(), at.borrow()];
-                    self.replicate(c"SET", &words);
-                }
-            }
+        if self.replicate {
+            self.context.replicate_set(self.name, value, wanted);
         }
         self.context.notify(NOTIFY_STRING, c"set", self.name);
     }
@@ -126,7 +116,7 @@ impl Target<'_> {
             self.remove();
         }
         let Some(mut key) = self.open() else { return };
-        let (mut put, mut gone): (Vec<Owned<'_>>, Vec<Owned<'_>>) = (Vec::new(), Vec::new());
+        let (mut put, mut gone) = (ArgStrings::new(), ArgStrings::new());
         for (field, value) in &fields.changed {
             let field = self.context.string(field);
             match value {
@@ -147,7 +137,7 @@ impl Target<'_> {
             if words.is_empty() {
                 continue;
             }
-            let words: Vec<Borrowed<'_>> = std::iter::once(self.name)
+            let words: SmallVec<[Borrowed<'_>; 8]> = std::iter::once(self.name)
                 .chain(words.iter().map(Owned::borrow))
                 .collect();
             self.replicate(command, &words);

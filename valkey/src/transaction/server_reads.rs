@@ -21,7 +21,7 @@ const NO_PERMISSION: &[u8] =
     b"-NOPERM the caller has no permission to run the command on these keys\r\n";
 
 /// The arguments of a command after its name.
-type ArgStrings<'c> = SmallVec<[Owned<'c>; 6]>;
+pub(crate) type ArgStrings<'c> = SmallVec<[Owned<'c>; 6]>;
 
 /// The server, for the reads of one call.
 #[derive(Clone, Copy)]
