@@ -1,5 +1,5 @@
 //! `cargo xtask cross`: builds the programs for Linux on arm64 on another machine, and runs the
-//! tests there that an emulator can run.
+//! tests there that an emulator can run; and checks the command line for macOS, as far as types go.
 //!
 //! zig is the C compiler and the linker. What is built needs glibc 2.31 or later.
 
@@ -22,12 +22,18 @@ pub(crate) struct Options {
     #[arg(long, value_enum, default_value_t = BuildProfile::Dev)]
     profile: BuildProfile,
     /// Only build the programs; run no test
-    #[arg(long)]
+    #[arg(long, conflicts_with = "macos")]
     build: bool,
+    /// Only check the command line and the SDK for macOS
+    #[arg(long)]
+    macos: bool,
 }
 
 /// The target that is built for.
 const TARGET: &str = "aarch64-unknown-linux-gnu";
+
+/// The target whose types are checked. To link for it, Apple's libraries are needed.
+const MACOS: &str = "aarch64-apple-darwin";
 
 /// The oldest glibc that the programs run with: that of Debian 11 and Ubuntu 20.04.
 const GLIBC: &str = "2.31";
@@ -53,11 +59,14 @@ const TESTED: [&str; 5] = [
 /// # Errors
 /// If a tool is missing, a program does not build, or a test fails.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    if options.macos {
+        return check_for_macos(workspace);
+    }
     heading("Look for a compiler");
     let cross = Cross::find(workspace)?;
     heading("Build the programs");
     for program in PROGRAMS {
-        let mut build = cross.cargo("build");
+        let mut build = cross.cargo("build", &linux());
         run::run(
             build
                 .args(["--profile", options.profile.name()])
@@ -71,12 +80,36 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     }
     heading("Run tests under an emulator");
     let emulator = emulator::ensure(workspace)?;
-    let mut test = cross.cargo("test");
+    let mut test = cross.cargo("test", &linux());
     test.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER", emulator);
     for package in TESTED {
         test.args(["--package", package]);
     }
-    run::run(test.args(["--lib", "--bins", "--tests", "--no-fail-fast"]))
+    run::run(test.args(["--lib", "--bins", "--tests", "--no-fail-fast"]))?;
+    check_for_macos(workspace)
+}
+
+/// Checks the types of the command line and of the SDK for Rust, with the tests of both.
+fn check_for_macos(workspace: &Workspace) -> Result<()> {
+    heading("Check the command line and the SDK for macOS");
+    let Some(rustc) = guest_rustc::with_target(workspace, MACOS)? else {
+        println!("note: it is not checked: no standard library for {MACOS} can be had");
+        return Ok(());
+    };
+    let cross = Cross::with(workspace, rustc)?;
+    let mut check = cross.cargo("check", MACOS);
+    check.args([
+        "--package",
+        "ferrite-wasmc",
+        "--package",
+        "ferrite-wasm-sdk",
+    ]);
+    run::run(check.arg("--all-targets"))
+}
+
+/// The target with the version of glibc, as cargo-zigbuild takes both.
+fn linux() -> String {
+    format!("{TARGET}.{GLIBC}")
 }
 
 /// The tools to build with.
@@ -101,6 +134,11 @@ impl<'w> Cross<'w> {
                 )
             })?,
         };
+        Self::with(workspace, rustc)
+    }
+
+    /// The tools with a compiler that was found.
+    fn with(workspace: &'w Workspace, rustc: PathBuf) -> Result<Self> {
         let python = Python::packaging(workspace)?;
         let tools = python
             .interpreter
@@ -114,12 +152,11 @@ impl<'w> Cross<'w> {
         })
     }
 
-    /// A subcommand of cargo for the target.
-    fn cargo(&self, subcommand: &str) -> Command {
+    /// A subcommand of cargo for a target.
+    fn cargo(&self, subcommand: &str, target: &str) -> Command {
         let mut command = self.workspace.command(self.tools.join("cargo-zigbuild"));
         command
-            .args([subcommand, "--target"])
-            .arg(format!("{TARGET}.{GLIBC}"))
+            .args([subcommand, "--target", target])
             .arg("--target-dir")
             .arg(&self.target)
             .env("RUSTC", &self.rustc);

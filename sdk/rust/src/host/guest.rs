@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 mod import {
     macro_rules! declare {
         ($($(#[$doc:meta])* fn $name:ident($($param:ident: $ty:tt),*) $(-> $result:tt)?;)*) => {
+            #[allow(dead_code, reason = "the SDK calls not all that the ABI has")]
             #[link(wasm_import_module = "ferrite")]
             unsafe extern "C" {$(
                 $(#[$doc])*
