@@ -114,6 +114,9 @@ impl Compilers {
 /// Prints where the compiler of each language comes from, or that it cannot be had.
 pub(crate) fn announce(workspace: &Workspace, languages: &[Language]) {
     let python = || {
+        if Python::is_installed(workspace) {
+            return Ok("in target/venv".to_owned());
+        }
         let mut command = workspace.command("python3");
         if crate::run::succeeds(command.args(["-c", "import ensurepip, venv"])) {
             Ok("from PyPI, into target/venv".to_owned())

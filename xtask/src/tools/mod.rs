@@ -61,6 +61,9 @@ pub(crate) struct Python {
     pub(crate) interpreter: PathBuf,
 }
 
+/// A copy of the last requirements that were installed completely.
+const STAMP: &str = "requirements.installed.txt";
+
 impl Python {
     /// Creates `target/venv` and installs the requirements, unless that is done already.
     ///
@@ -68,6 +71,11 @@ impl Python {
     /// If there is no Python 3 with its `venv`, or a package is not available.
     pub(crate) fn ensure(workspace: &Workspace) -> Result<Self> {
         Self::install(workspace, "venv", "xtask/requirements.txt")
+    }
+
+    /// Returns true if [`Python::ensure`] has nothing to do, unless the requirements have changed.
+    pub(crate) fn is_installed(workspace: &Workspace) -> bool {
+        workspace.target.join("venv").join(STAMP).is_file()
     }
 
     /// The same for `target/packaging` and what packages are built and checked with.
@@ -84,8 +92,7 @@ impl Python {
         let listed = workspace.root.join(requirements);
         let wanted = std::fs::read_to_string(&listed)
             .with_context(|| format!("cannot read {requirements}"))?;
-        // A copy of the last requirements that were installed completely.
-        let stamp = folder.join("requirements.installed.txt");
+        let stamp = folder.join(STAMP);
         if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
             return Ok(Self { interpreter });
         }
