@@ -1,4 +1,4 @@
-//! Tries what runs on machines of other kinds as far as this one can: chart, formula, container files.
+//! Tries what runs on machines of other kinds as far as this one can: chart, formula, action, container files.
 //!
 //! The scripts in `tests/packages` do the work, with the programs of the packages that were just built.
 
@@ -21,6 +21,7 @@ pub(crate) fn try_out(workspace: &Workspace) -> Result<()> {
     let stage = super::folder(workspace).join("stage");
     chart(workspace, &stage)?;
     formula(workspace, &stage)?;
+    action(workspace)?;
     containers(workspace, &stage)
 }
 
@@ -60,6 +61,19 @@ fn formula(workspace: &Workspace, stage: &Path) -> Result<()> {
         check
             .arg(env!("CARGO_PKG_VERSION"))
             .arg(stage.join("bin/ferrite-wasmc")),
+    )
+}
+
+/// Runs the script of the action for workflows, with the packages in place of a release.
+fn action(workspace: &Workspace) -> Result<()> {
+    let python = Python::packaging(workspace)?;
+    let mut check = workspace.command(&python.interpreter);
+    check.arg("tests/packages/action.py");
+    check.arg(".github/actions/setup-ferrite/action.yml");
+    run::run(
+        check
+            .arg(super::folder(workspace))
+            .arg(env!("CARGO_PKG_VERSION")),
     )
 }
 
