@@ -102,7 +102,10 @@ impl<'a> Listing<'a> {
         budget: Option<&Budget<'_>>,
         mut scan: impl FnMut(&[&[u8]], &mut dyn FnMut(&[u8])) -> Option<()>,
     ) -> Option<Vec<u8>> {
-        let matcher = match self.pattern.map(Matcher::parse).transpose() {
+        // The server leaves out what does not match, where that takes it no longer than us.
+        let theirs = self.pattern.filter(|pattern| is_prefix(pattern));
+        let ours = self.pattern.filter(|_| theirs.is_none());
+        let matcher = match ours.map(Matcher::parse).transpose() {
             Ok(matcher) => matcher,
             Err(error) => return Some(format!("-ERR {error}\r\n").into_bytes()),
         };
@@ -117,6 +120,9 @@ impl<'a> Listing<'a> {
             let count_text = count.to_string();
             let mut argv = self.head.clone();
             argv.extend([&*cursor, b"COUNT", count_text.as_bytes()]);
+            if let Some(pattern) = theirs {
+                argv.extend([&b"MATCH"[..], pattern]);
+            }
             argv.extend(&self.options);
             let mut next = None;
             scan(&argv, &mut |reply| next = Some(found.take(reply)))?;
@@ -132,6 +138,13 @@ impl<'a> Listing<'a> {
             }
         }
     }
+}
+
+/// Returns true for a pattern that any matcher compares byte by byte, once: without special bytes, but for a
+/// star at its end.
+fn is_prefix(pattern: &[u8]) -> bool {
+    let plain = pattern.strip_suffix(b"*").unwrap_or(pattern);
+    !plain.iter().any(|byte| b"*?[]\\".contains(byte))
 }
 
 /// Reason why a step was the last one.
@@ -236,7 +249,7 @@ mod tests {
     use ferrite_protocol::budget::{Bounds, Budget, Exceeded};
     use ferrite_protocol::glob::Matcher;
 
-    use super::{Found, Listing, Refused};
+    use super::{Found, Listing, Refused, is_prefix};
 
     fn listing(line: &str) -> Option<(bool, u64, Option<String>, usize, usize)> {
         let argv: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
@@ -282,6 +295,32 @@ mod tests {
             ("GET k", None),
         ] {
             assert_eq!(listing(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_server_matches_plain_prefixes_alone() {
+        for pattern in ["user:*", "user", "*", ""] {
+            assert!(is_prefix(pattern.as_bytes()), "{pattern}");
+        }
+        for pattern in ["*a", "a*b*", "a?", "[a]*", "a\\*", "a**"] {
+            assert!(!is_prefix(pattern.as_bytes()), "{pattern}");
+        }
+        let mut asked = Vec::new();
+        for (line, expected) in [
+            ("KEYS user:*", "SCAN 0 COUNT 500 MATCH user:*"),
+            ("KEYS *user", "SCAN 0 COUNT 500"),
+            ("HSCAN k 7 MATCH f* COUNT 3", "HSCAN k 7 COUNT 3 MATCH f*"),
+        ] {
+            let argv: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+            let listing = Listing::of(&argv).expect("it lists names");
+            let reply = listing.run(None, |argv, take| {
+                asked = argv.join(&b' ');
+                take(b"*2\r\n$1\r\n0\r\n*0\r\n");
+                Some(())
+            });
+            assert!(reply.is_some());
+            assert_eq!(asked, expected.as_bytes(), "{line}");
         }
     }
 
