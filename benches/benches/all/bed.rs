@@ -4,8 +4,8 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use ferrite_cache::{Cache, CacheOptions, Digest, Profile};
-use ferrite_compiler::{Compiler, SourceLimits};
+use ferrite_cache::{Cache, CacheOptions, Digest, KnownEngine, Profile};
+use ferrite_compiler::{Compiled, Compiler, SourceLimits};
 use ferrite_protocol::resp::{Encoder, Protocol};
 use ferrite_runtime::artifact::source::Source;
 use ferrite_runtime::policy::function_spec::Isolation;
@@ -54,7 +54,18 @@ impl Bed {
 
     /// Compiles a module, binary or text, and publishes it in the cache.
     pub(crate) fn publish(&self, source: &[u8]) -> Digest {
-        let compiled = self.compiler.compile(source).expect("a valid module");
+        self.publish_compiled(&self.compile(source, &[]))
+    }
+
+    /// Compiles a module, without the native code of these engines.
+    pub(crate) fn compile(&self, source: &[u8], engines: &[KnownEngine]) -> Compiled {
+        self.compiler
+            .compile_unless_known(source, engines)
+            .expect("a valid module")
+    }
+
+    /// Publishes a compiled module in the cache.
+    pub(crate) fn publish_compiled(&self, compiled: &Compiled) -> Digest {
         self.cache
             .publish_with_source(&compiled.wasm, &compiled.manifest, compiled.code())
             .expect("room for the artifact");

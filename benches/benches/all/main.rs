@@ -5,6 +5,7 @@ mod bundle;
 mod call;
 mod compile;
 mod host_calls;
+mod images;
 mod isolation;
 mod load;
 mod preinit;
@@ -23,6 +24,7 @@ criterion_group!(
     bundle::bench,
     call::bench,
     preinit::bench,
+    images::bench,
     steps::bench,
     host_calls::bench,
     isolation::bench,
