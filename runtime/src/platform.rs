@@ -11,12 +11,14 @@ mod linux {
     use std::ffi::OsString;
     use std::fs::{File, OpenOptions};
     use std::io;
-    use std::os::fd::{AsRawFd as _, OwnedFd};
+    use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
     use std::os::unix::ffi::OsStringExt as _;
     use std::os::unix::fs::OpenOptionsExt as _;
     use std::path::{Path, PathBuf};
 
-    use rustix::fs::{FallocateFlags, MemfdFlags, Mode, OFlags, fallocate, memfd_create};
+    use rustix::fs::{
+        FallocateFlags, MemfdFlags, Mode, OFlags, ResolveFlags, fallocate, memfd_create, openat2,
+    };
 
     /// Fails with a sentence where memories cannot be rewound.
     #[expect(clippy::unnecessary_wraps, reason = "other systems return an error")]
@@ -59,6 +61,19 @@ mod linux {
             .open(by_descriptor(found))
     }
 
+    /// Opens a file as a place only: neither to read nor to write it.
+    pub(crate) const PATH_ONLY: OFlags = OFlags::PATH;
+
+    /// Opens a path that the kernel resolves beneath a directory, and fails if it leads out.
+    pub(crate) fn open_beneath(
+        base: impl AsFd,
+        path: &[u8],
+        flags: OFlags,
+    ) -> rustix::io::Result<OwnedFd> {
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        openat2(base, path, flags, Mode::empty(), resolve)
+    }
+
     fn by_descriptor(found: &OwnedFd) -> String {
         format!("/proc/self/fd/{}", found.as_raw_fd())
     }
@@ -69,7 +84,7 @@ mod other {
     use std::ffi::OsString;
     use std::fs::File;
     use std::io;
-    use std::os::fd::OwnedFd;
+    use std::os::fd::{AsFd, OwnedFd};
     use std::os::unix::ffi::OsStringExt as _;
     use std::path::{Path, PathBuf};
 
@@ -99,5 +114,11 @@ mod other {
 
     pub(crate) fn open_found(found: &OwnedFd) -> io::Result<File> {
         Ok(found.try_clone()?.into())
+    }
+
+    pub(crate) const PATH_ONLY: OFlags = OFlags::empty();
+
+    pub(crate) fn open_beneath(_: impl AsFd, _: &[u8], _: OFlags) -> rustix::io::Result<OwnedFd> {
+        Err(rustix::io::Errno::NOSYS)
     }
 }

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstat, open, openat2};
+use rustix::fs::{CWD, Mode, OFlags, fstat, open};
 use rustix::io::{Errno, pread};
 
 use super::directory::{Directory, DirectorySource};
@@ -11,6 +11,7 @@ use super::errno;
 use super::kept::{ChangedFiles, KeptFiles, WorkingCopy};
 use super::scratch::{Opening, Scratch};
 use super::stat::{Entry, FileStat, kind};
+use crate::platform::{PATH_ONLY, open_beneath};
 
 /// Number of the first descriptor that is no standard stream.
 const FIRST: u32 = 3;
@@ -205,7 +206,7 @@ impl FileTable {
     ) -> Result<FileStat, i32> {
         match self.place(fd)? {
             Place::Disk(base) => {
-                let mut flags = OFlags::PATH;
+                let mut flags = PATH_ONLY;
                 flags.set(OFlags::NOFOLLOW, !follow);
                 stat_of(&beneath(&base, path, flags)?)
             }
@@ -261,7 +262,7 @@ impl FileTable {
             }
         };
         // The operator's own path, which may lead anywhere.
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let flags = PATH_ONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let opened = open(path, flags, Mode::empty()).map_err(|error| {
             let name = directory.name();
             tracing::warn!(name, path = %path.display(), %error, "a directory of functions cannot be opened");
@@ -500,9 +501,8 @@ fn beneath(base: &OwnedFd, path: &[u8], flags: OFlags) -> Result<OwnedFd, i32> {
     if path.contains(&0) {
         return Err(errno::INVAL);
     }
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
     for _ in 0..8 {
-        match openat2(base, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+        match open_beneath(base, path, flags | OFlags::CLOEXEC) {
             // Something was renamed while the kernel looked.
             Err(Errno::AGAIN | Errno::INTR) => {}
             opened => return opened.map_err(errno::of),
@@ -526,6 +526,6 @@ fn index(fd: i32) -> Option<usize> {
 ///
 /// The kernel does not, or something keeps this process from asking it.
 pub(crate) fn check_kernel() -> Result<(), Errno> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    openat2(CWD, ".", flags, Mode::empty(), ResolveFlags::BENEATH).map(drop)
+    let flags = PATH_ONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    open_beneath(CWD, b".", flags).map(drop)
 }
