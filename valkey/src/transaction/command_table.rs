@@ -291,6 +291,10 @@ fn positions(info: &CommandInfo, words: usize) -> Positions {
         last if last < 0 => words + last,
         last => last.min(words - 1),
     };
+    if info.first == last {
+        // The most frequent case.
+        return usize::try_from(last).into_iter().collect();
+    }
     let step = usize::try_from(info.step.max(1)).unwrap_or(1);
     (info.first..=last)
         .step_by(step)

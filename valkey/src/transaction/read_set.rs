@@ -42,7 +42,8 @@ pub(crate) enum ReadKind {
     Exists(KeyRef),
     Lifetime(KeyRef),
     Field(KeyRef, Box<[u8]>),
-    HashLen(KeyRef),
+    /// The existence of a field, and the number of fields.
+    HasField(KeyRef, Box<[u8]>),
     /// A command that only reads.
     Command(OwnedArgv),
 }

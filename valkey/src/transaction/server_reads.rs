@@ -50,7 +50,7 @@ impl ReadKind {
             Self::Field(key, name) => {
                 hash_result(&field(server, key, name, |bytes| hash_of(bytes)))
             }
-            Self::HashLen(key) => hash_result(&hash_len(server, key)),
+            Self::HasField(key, name) => hash_result(&has_field(server, key, name)),
             Self::Command(argv) => {
                 command(server.context, &argv.words(), Format::Caller, |bytes| {
                     hash_of(bytes)
@@ -136,20 +136,28 @@ pub(crate) fn field<R>(
     }
 }
 
-/// Number of fields of the hash at a key; 0 if there is no such key.
-pub(crate) fn hash_len(server: Server<'_>, key: &KeyRef) -> Result<usize, StoreError> {
+/// Returns true if the hash at a key has a field, and the number of its fields.
+pub(crate) fn has_field(
+    server: Server<'_>,
+    key: &KeyRef,
+    field: &[u8],
+) -> Result<(bool, usize), StoreError> {
     match key {
         KeyRef::Declared(_) => match open(server, key) {
-            None => Ok(0),
+            None => Ok((false, 0)),
             Some(open) => match open.kind() {
-                ValueKind::Hash => Ok(open.len()),
-                ValueKind::Nothing => Ok(0),
+                ValueKind::Hash => {
+                    let field = server.context.string(field);
+                    Ok((open.has_field(field.borrow()), open.len()))
+                }
+                ValueKind::Nothing => Ok((false, 0)),
                 ValueKind::String | ValueKind::Other => Err(StoreError::WrongType),
             },
         },
         KeyRef::Other(name) => {
+            let has = run_own(server, c"HEXISTS", &[name, field])?.integer() == Some(1);
             let len = run_own(server, c"HLEN", &[name])?.integer().unwrap_or(0);
-            Ok(usize::try_from(len).unwrap_or(0))
+            Ok((has, usize::try_from(len).unwrap_or(0)))
         }
     }
 }

@@ -251,7 +251,10 @@ impl CallView<'_> {
     ) -> Result<bool, StoreError> {
         let key = self.call.key(name);
         self.permit_write(&key, Access::HashSet)?;
-        let existed = self.field_at(key.clone(), field, |_| ())?.is_some();
+        let (existed, len) = self.field_to_change(&key, field)?;
+        if let Some(len) = len {
+            self.put_fields(&key, len);
+        }
         let fields = self.fields_mut(&key)?;
         fields.put(field, Some(value.to_vec()));
         fields.len += usize::from(!existed);
@@ -261,8 +264,12 @@ impl CallView<'_> {
     pub(crate) fn hash_delete(&mut self, name: &[u8], field: &[u8]) -> Result<bool, StoreError> {
         let key = self.call.key(name);
         self.permit_write(&key, Access::HashDelete)?;
-        if self.field_at(key.clone(), field, |_| ())?.is_none() {
+        let (existed, len) = self.field_to_change(&key, field)?;
+        if !existed {
             return Ok(false);
+        }
+        if let Some(len) = len {
+            self.put_fields(&key, len);
         }
         let fields = self.fields_mut(&key)?;
         fields.put(field, None);
@@ -271,6 +278,39 @@ impl CallView<'_> {
             self.put(&key, Value::Gone, Expiry::Never);
         }
         Ok(true)
+    }
+
+    /// Returns true if a field exists that the call is about to change, and the number of fields of the
+    /// hash if the call has changed none of them before.
+    fn field_to_change(
+        &mut self,
+        key: &KeyRef,
+        field: &[u8],
+    ) -> Result<(bool, Option<usize>), StoreError> {
+        match self.state.write_set.get(key).map(|change| &change.value) {
+            Some(Value::Same) | None => {}
+            Some(_) => {
+                let value = self.field_at(key.clone(), field, |_| ())?;
+                return Ok((value.is_some(), None));
+            }
+        }
+        // One look at the key for both.
+        let kind = ReadKind::HasField(key.clone(), field.into());
+        let (existed, len) = self.read(kind, |this, kind| {
+            let ReadKind::HasField(key, field) = kind else {
+                return (Ok((false, 0)), 0);
+            };
+            let result = server_reads::has_field(this.server(), key, field);
+            let hash = hash_result(&result);
+            (result, hash)
+        })?;
+        Ok((existed, Some(len)))
+    }
+
+    /// Begins to collect changes of a hash that has `len` fields.
+    fn put_fields(&mut self, key: &KeyRef, len: usize) {
+        let expiry = self.kept_expiry(key);
+        self.put(key, Value::Hash(Fields::of_hash(len)), expiry);
     }
 
     /// The server, for reads of this call.
@@ -286,27 +326,10 @@ impl CallView<'_> {
         *self.state.now.get_or_insert_with(now_millis)
     }
 
-    /// Returns the changes of the hash at a key, which must hold a hash or nothing.
+    /// Returns the changes of the hash at a key, which the call has begun to collect, or has deleted.
     fn fields_mut(&mut self, key: &KeyRef) -> Result<&mut Fields, StoreError> {
-        let fields = match self.state.write_set.get(key).map(|change| &change.value) {
-            Some(Value::Hash(_)) => None,
-            Some(Value::String(_)) => return Err(StoreError::WrongType),
-            Some(Value::Gone) => Some(Fields::of_hash(0)),
-            Some(Value::Same) | None => {
-                let len = self.read(ReadKind::HashLen(key.clone()), |this, kind| {
-                    let ReadKind::HashLen(key) = kind else {
-                        return (Ok(0), 0);
-                    };
-                    let result = server_reads::hash_len(this.server(), key);
-                    let hash = hash_result(&result);
-                    (result, hash)
-                })?;
-                Some(Fields::of_hash(len))
-            }
-        };
-        if let Some(fields) = fields {
-            let expiry = self.kept_expiry(key);
-            self.put(key, Value::Hash(fields), expiry);
+        if let Some(Value::Gone) = self.state.write_set.get(key).map(|change| &change.value) {
+            self.put_fields(key, 0);
         }
         match self
             .state
@@ -315,7 +338,7 @@ impl CallView<'_> {
             .map(|change| &mut change.value)
         {
             Some(Value::Hash(fields)) => Ok(fields),
-            // It was put there above.
+            // The field was found in no hash.
             _ => Err(StoreError::WrongType),
         }
     }
