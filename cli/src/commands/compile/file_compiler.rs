@@ -74,6 +74,12 @@ impl<'a> FileCompiler<'a> {
         if let Some(output) = &self.options.output {
             write(&artifact, output)
                 .with_context(|| format!("cannot write {}", output.display()))?;
+            if manifest.image.is_some() {
+                note(format!(
+                    "note: {} is code that functions share, without the memory that makes it {name}; a bundle has both",
+                    output.display()
+                ));
+            }
         }
         let profile = &self.options.profile;
         Ok(Done {
