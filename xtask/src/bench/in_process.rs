@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::run;
 use crate::workspace::Workspace;
 
+/// Times for criterion, which make the whole part last some minutes: seconds before each benchmark, and of it.
+const TIMES: [&str; 4] = ["--warm-up-time", "1", "--measurement-time", "2"];
+
 /// The figures of this part.
 #[derive(Serialize, Deserialize)]
 pub(super) struct InProcess {
@@ -28,7 +31,7 @@ pub(super) struct Row {
 /// # Errors
 /// If the benchmarks do not build or run.
 pub(super) fn measure(workspace: &Workspace) -> Result<InProcess> {
-    let mut folders = run_criterion(workspace, &[])?;
+    let mut folders = run_criterion(workspace, &TIMES)?;
     folders.extend(run_extism(workspace)?);
     let mut rows = Vec::new();
     for folder in folders {
@@ -99,6 +102,7 @@ fn run_extism(workspace: &Workspace) -> Result<Vec<PathBuf>> {
         "--target-dir",
     ]);
     command.arg(&target).args(["--", "--bench", "--quiet"]);
+    command.args(TIMES);
     run::run(command.env("CRITERION_HOME", &results))?;
     finished(&results)
 }
