@@ -40,7 +40,7 @@ const FIXED_LEN: usize = 52;
 const RUN_LEN: usize = 8;
 const GLOBAL_LEN: usize = 21;
 
-/// What a manifest says about an image, and about the engine that it is for.
+/// Description of an image, and of the engine that it is for, in a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImageInfo {

@@ -104,7 +104,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
 /// A build of all examples in a process of its own, beside the build of the programs.
 pub(crate) struct Background {
     child: Child,
-    /// What the process prints.
+    /// Output of the process.
     log: PathBuf,
     /// The list that it writes.
     list: PathBuf,

@@ -42,13 +42,13 @@ pub struct CompileRequest<'a> {
     pub profile: Profile,
     /// A module in the binary or the text format.
     pub source: Cow<'a, [u8]>,
-    /// What the source is.
+    /// Kind of the source.
     pub kind: SourceKind,
     /// Engines that need not be compiled, because the parent has their native code.
     pub engines: Vec<KnownEngine>,
 }
 
-/// What a worker is to compile.
+/// Source or engine that a worker is to compile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SourceKind {

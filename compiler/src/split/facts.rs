@@ -1,4 +1,4 @@
-//! What a finished module has that an engine must not have.
+//! Facts about a finished module: those parts of it that an engine must not have.
 
 use ferrite_cache::{ImageValue, ModuleInfo};
 use wasmparser::{
@@ -8,7 +8,7 @@ use wasmparser::{
 use super::EntryFunctions;
 use crate::rewrite::data::constant_offset;
 
-/// What the pass needs to know about a module.
+/// Facts about a module that the pass needs.
 #[derive(Debug, Default)]
 pub(super) struct Facts<'a> {
     /// Pages of 64 KiB that the memory begins with.

@@ -78,7 +78,7 @@ pub struct Function<K: Keyspace> {
     gate: UserGate,
     slots: Mutex<Vec<Weak<CallSlot>>>,
     retention: Retention,
-    /// Where instances live that are not rewound but start from an image; `None` if they live in the pool.
+    /// Home of instances that are not rewound but start from an image; `None` if they live in the pool.
     image_home: Option<Rewinding>,
     /// Rises with every call that needed a stack of its own; falls slowly with the others.
     fiber_score: AtomicU32,

@@ -38,7 +38,7 @@ pub(crate) struct Call {
     /// Range of the arguments that are keys: the start in the upper 32 bits, the end in the lower
     /// ones.
     keys: AtomicU64,
-    /// Where each key is, made when one is looked for among many.
+    /// Place of each key, made when one is looked for among many.
     index: OnceLock<HashMap<Box<[u8]>, u32, foldhash::fast::RandomState>>,
     pub(crate) database: u32,
 }

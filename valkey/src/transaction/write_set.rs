@@ -53,7 +53,7 @@ pub(crate) struct Fields {
     pub(crate) len: usize,
     /// The changed fields; those without a value are deleted.
     pub(crate) changed: Vec<(Box<[u8]>, FieldValue)>,
-    /// Where each of them is, if there are many.
+    /// Place of each of them, if there are many.
     index: Option<HashMap<Box<[u8]>, usize, RandomState>>,
 }
 

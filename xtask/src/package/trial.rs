@@ -10,7 +10,7 @@ use crate::run;
 use crate::tools::{Python, helm, on_path};
 use crate::workspace::Workspace;
 
-/// What the trial of the container files needs beside root.
+/// Programs that the trial of the container files needs beside root.
 const CONTAINER_TOOLS: [&str; 4] = ["buildah", "podman", "mmdebstrap", "unshare"];
 
 /// Tries all of them, or prints a line that says what is missing.

@@ -17,7 +17,7 @@ const SEEN_MAX: usize = 64;
 #[derive(Debug, Default)]
 pub(in crate::disk) struct SeenFiles(Mutex<HashMap<Digest, FileState>>);
 
-/// What is different for every other file, and after every change of this one: the time of the last change
+/// Mark that is different for every other file, and after every change of this one: the time of the last change
 /// of status is set by the kernel alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct FileState {

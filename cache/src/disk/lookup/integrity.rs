@@ -186,7 +186,7 @@ pub(in crate::disk) fn engine(
 
 /// A file that a manifest describes.
 struct StoredFile<'a> {
-    /// What it is, for messages.
+    /// Its name in messages.
     part: &'static str,
     name: &'a str,
     digest: Digest,
