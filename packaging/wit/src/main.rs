@@ -1,6 +1,6 @@
 //! Lays a WIT package out as an OCI artifact: `ferrite-wit-package WIT-FOLDER LAYOUT-FOLDER`.
 //!
-//! The artifact is what `wkg` publishes and fetches: one layer, the package in WebAssembly's binary form, and a
+//! The artifact has CNCF's layout for WebAssembly: one layer, the package in WebAssembly's binary form, and a
 //! configuration that lists its worlds and interfaces
 //! (<https://tag-runtime.cncf.io/wgs/wasm/deliverables/wasm-oci-artifact/>). The layout is a folder that tools for
 //! registries push as it is, such as `skopeo copy oci:LAYOUT-FOLDER docker://REGISTRY/NAME:VERSION`.

@@ -66,10 +66,7 @@ pub(super) fn measure_minimum(workspace: &Workspace, pattern: &str) -> Result<Ve
 /// Runs the benchmarks with these arguments for criterion; returns the folders of their results.
 fn run_criterion(workspace: &Workspace, arguments: &[&str]) -> Result<Vec<PathBuf>> {
     let results = workspace.target.join("criterion");
-    if results.exists() {
-        std::fs::remove_dir_all(&results)
-            .with_context(|| format!("cannot empty {}", results.display()))?;
-    }
+    super::empty(&results)?;
     let mut command = workspace.cargo([
         "bench",
         "--package",
@@ -90,10 +87,7 @@ fn run_criterion(workspace: &Workspace, arguments: &[&str]) -> Result<Vec<PathBu
 fn run_extism(workspace: &Workspace) -> Result<Vec<PathBuf>> {
     let target = workspace.target.join("extism");
     let results = target.join("criterion");
-    if results.exists() {
-        std::fs::remove_dir_all(&results)
-            .with_context(|| format!("cannot empty {}", results.display()))?;
-    }
+    super::empty(&results)?;
     let mut command = workspace.cargo([
         "run",
         "--release",

@@ -50,7 +50,7 @@ pub(crate) fn find(workspace: &Workspace) -> Result<PathBuf> {
     Ok(PathBuf::from(made.trim()))
 }
 
-/// Where [`find`] will take the compiler from.
+/// Source from which [`find`] will take the compiler.
 ///
 /// # Errors
 /// If it cannot succeed; the error explains what to do.
