@@ -6,21 +6,12 @@
 )]
 
 mod allocations;
-mod basics;
 mod blocking;
 mod client;
+mod commands;
 mod differential;
 mod durability;
-mod edits;
 mod event_sink;
-mod field_expiry;
-mod globs;
-mod isolation;
-mod limits;
-mod listings;
-mod overlay;
 mod records;
-mod savepoints;
-mod serializability;
-mod units;
+mod transactions;
 mod usage;

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use ferrite_tests::{Reply, Server};
 
 use super::workshop::{Workshop, artifacts, loaded, refused};
-use crate::guests::ADD1;
+use crate::support::guests::ADD1;
 
 const DENIED: Reply = Reply::Int(-16);
 const READ_ONLY: Reply = Reply::Int(-17);

@@ -7,7 +7,7 @@ use std::process::Output;
 use ferrite_tests::{Reply, Server, ServerBuilder, command};
 use tempfile::TempDir;
 
-use crate::guests::COUNT;
+use crate::support::guests::COUNT;
 
 /// A folder with keys, modules and bundles, and a server's folder beside it.
 pub(crate) struct Workshop {

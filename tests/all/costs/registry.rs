@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use ferrite_tests::{Reply, ServerBuilder};
 
 use super::edits::written;
-use crate::guests::{ADD1, COUNT};
+use crate::support::guests::{ADD1, COUNT};
 
 /// A digest of no code, which is not loaded.
 const DIGEST: &str = "blake3:0000000000000000000000000000000000000000000000000000000000000000";

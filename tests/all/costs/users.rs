@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ferrite_tests::{Client, EngineKind, Reply, Server, ServerBuilder};
 
-use crate::guests::SLEEP;
+use crate::support::guests::SLEEP;
 
 /// Longest wait for calls to begin.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use ferrite_tests::{Client, Engine, EngineKind, Reply};
 
 use super::{OPS, info, names, until};
-use crate::guests::{ADD1, COUNT};
+use crate::support::guests::{ADD1, COUNT};
 
 pub(crate) const PRIMARIES: usize = 3;
 pub(crate) const SLOTS: usize = 16_384;

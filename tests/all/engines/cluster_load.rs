@@ -10,7 +10,7 @@ use rustix::process::Signal;
 
 use super::cluster::{PRIMARIES, cluster, define_everywhere, first_owner, has, move_slot, slot_of};
 use super::{PATIENCE, until};
-use crate::guests::COUNT;
+use crate::support::guests::COUNT;
 
 /// The primary to kill; its replica is the third node after it.
 const KILLED: usize = 1;

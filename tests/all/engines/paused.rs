@@ -5,7 +5,7 @@ use ferrite_tests::{EngineKind, Reply};
 
 use super::cluster::{cluster, define_everywhere, has};
 use super::until;
-use crate::guests::COUNT;
+use crate::support::guests::COUNT;
 
 #[test]
 fn changes_wait_while_clients_are_paused() {

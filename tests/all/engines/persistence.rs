@@ -3,7 +3,7 @@
 use ferrite_tests::{Engine, EngineKind, Reply};
 
 use super::{OPS, define, info, names, until};
-use crate::guests::{ADD1, COUNT};
+use crate::support::guests::{ADD1, COUNT};
 
 fn calls(engine: &Engine) {
     let mut client = engine.client();

@@ -3,7 +3,7 @@
 use ferrite_tests::{EngineKind, Reply};
 
 use super::{LONG, TRAPS, define, info, until};
-use crate::guests::ADD1;
+use crate::support::guests::ADD1;
 
 /// Every entry that traps, with the code of its error.
 const TRAPPING: [(&[&str], &str); 4] = [

@@ -8,7 +8,7 @@ use std::path::Path;
 use ferrite_tests::{Client, EngineKind, Server};
 
 use super::{OPS, TRAPS};
-use crate::guests::{ADD1, EVERY_TYPE, MIRROR};
+use crate::support::guests::{ADD1, EVERY_TYPE, MIRROR};
 
 const TABLE: &str = include_str!("same.txt");
 

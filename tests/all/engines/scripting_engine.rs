@@ -3,7 +3,7 @@
 use ferrite_tests::{Client, EngineKind, Reply, encode};
 
 use super::{LONG, OPS, TRAPS, until};
-use crate::guests::{ADD1, COUNT};
+use crate::support::guests::{ADD1, COUNT};
 
 fn load(client: &mut Client, library: &str, header: &str, source: &str) {
     let code = format!("#!wasm name={library}\n{header}\n{source}");

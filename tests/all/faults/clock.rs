@@ -7,7 +7,7 @@ use std::process::Command;
 
 use ferrite_tests::{Reply, Server};
 
-use crate::guests::ENDLESS;
+use crate::support::guests::ENDLESS;
 
 /// A library that moves a program's clock.
 const SOURCE: &str = include_str!("../../faults/clock.c");
@@ -77,7 +77,7 @@ fn jumps_expire_keys_and_stop_nothing() {
 
     // Two hours on: both are expired, and are freed without anyone asking.
     jump(3600);
-    crate::waiting::wait_until(&mut client, "db0:keys=1,expires=0");
+    crate::support::waiting::wait_until(&mut client, "db0:keys=1,expires=0");
     assert_eq!(client.run("GET mortal"), Reply::Null);
     let ended = client.run("WASM.CALL endless TIMEOUT 50");
     assert!(ended.error().is_some(), "{ended:?}");

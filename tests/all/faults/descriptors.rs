@@ -2,7 +2,7 @@
 
 use ferrite_tests::{Client, Reply, Server};
 
-use crate::waiting::wait_until;
+use crate::support::waiting::wait_until;
 
 /// A function that returns a number, with a memory, which differs by that number.
 fn guest(number: usize) -> String {

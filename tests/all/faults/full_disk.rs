@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use ferrite_tests::{Reply, Server};
 use rustix::process::Signal;
 
-use crate::waiting::wait_until;
+use crate::support::waiting::wait_until;
 
 /// A server whose disk counts as full, with a write that it has acknowledged.
 fn full(arguments: &[&str]) -> Server {

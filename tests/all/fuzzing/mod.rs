@@ -11,7 +11,7 @@ use ferrite_cache::bundle::{BUNDLE_FORMAT, BundleManifest, Member, write_bundle}
 use ferrite_cache::worker_protocol::{CompileRequest, SourceKind, write_request};
 use ferrite_cache::{Digest, Profile};
 
-use crate::guests::{ADD1, COUNT, EVERY_TYPE, MIRROR, RECURSE};
+use crate::support::guests::{ADD1, COUNT, EVERY_TYPE, MIRROR, RECURSE};
 use targets::TARGETS;
 
 /// Inputs for each target in a plain run.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use ferrite_tests::{Client, Reply, Server};
 
 use super::{COUNT, before, define, engine, on_each};
-use crate::monitoring::get;
+use crate::operations::monitoring::get;
 
 pub(super) const ANY: &str = include_str!("guests/any.wat");
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ferrite_tests::{Client, EngineKind, Reply, Server};
 
 use super::{COUNT, before, define, engine, on_each};
-use crate::tls::authority::{Authority, write};
+use crate::connections::tls::authority::{Authority, write};
 
 #[test]
 fn nothing_is_lost_or_done_twice_when_the_engine_is_killed() {

@@ -6,9 +6,9 @@ use ferrite_tests::{Engine, EngineKind, Reply, Server, command, encode, free_por
 
 use super::sentinel::{group_of, replicated};
 use super::{COUNT, cluster, define, on_each};
+use crate::connections::tls::authority::{Authority, write};
 use crate::engines::cluster::join;
 use crate::engines::until;
-use crate::tls::authority::{Authority, write};
 
 /// Files of an authority, and of a server at 127.0.0.1.
 struct Files {

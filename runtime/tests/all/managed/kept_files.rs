@@ -7,7 +7,7 @@ use ferrite_runtime::{
 };
 
 use super::Managed;
-use crate::kept_files::GUEST;
+use crate::files::kept::GUEST;
 
 const PERMISSIONS: &[u8] = br#"{"allow_filesystem": ["cache"]}"#;
 

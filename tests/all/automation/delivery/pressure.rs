@@ -6,8 +6,8 @@ use ferrite_tests::{Reply, Server, encode};
 
 use super::super::{READ_WRITE, define, ok};
 use super::{TALLY, figure};
-use crate::guests::{ENDLESS, LONG_CALLS};
-use crate::monitoring::get;
+use crate::operations::monitoring::get;
+use crate::support::guests::{ENDLESS, LONG_CALLS};
 
 /// Bytes of events that may wait.
 const BYTES_MAX: usize = 64 << 20;

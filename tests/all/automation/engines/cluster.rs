@@ -11,7 +11,7 @@ use crate::engines::cluster::{
     routed, serves, slot_of,
 };
 use crate::engines::until;
-use crate::guests::COUNT;
+use crate::support::guests::COUNT;
 
 /// Longest wait for a node to answer as wanted.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ferrite_tests::{Client, Reply, Server, encode};
 
-use crate::guests::ADD1;
+use crate::support::guests::ADD1;
 
 /// A key, or a function, by its name.
 pub(super) type Name = String;

@@ -1,0 +1,6 @@
+//! Host functions: results, permissions, replies, and hostile arguments.
+
+mod each;
+mod fuzzed;
+mod permissions;
+mod replies;
