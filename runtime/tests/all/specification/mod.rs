@@ -8,6 +8,7 @@
 //! `counts.txt` says how many assertions of each script hold, so that none can disappear;
 //! `FERRITE_BLESS=1` writes it anew.
 
+mod outcome;
 mod script;
 mod values;
 

@@ -1,5 +1,7 @@
 //! The counting pass: that it counts every way through a function, and changes nothing else.
 
+mod generated;
+
 use ferrite_cache::{DEPTH_REMAINING_EXPORT, DEPTH_START_EXPORT, DepthPlan};
 use ferrite_compiler::depth::{DepthError, Instrumented, instrument};
 use ferrite_compiler::rewrite::rewrite;

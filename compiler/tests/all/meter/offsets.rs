@@ -6,7 +6,7 @@ use ferrite_cache::CodeOffsetMap;
 use ferrite_compiler::meter::meter;
 use wasmparser::{Operator, Parser, Payload};
 
-use crate::meter::{KERNELS, kernel, random};
+use super::modules::{KERNELS, kernel, random};
 
 /// Instructions of all functions, each with its offset.
 fn instructions(wasm: &[u8]) -> Vec<(u64, String)> {
