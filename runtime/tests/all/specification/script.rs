@@ -12,9 +12,9 @@ use wasmtime::{Engine, Instance, Module, Store};
 use wast::{QuoteWat, QuoteWatTest, WastDirective, WastExecute, WastInvoke, Wat};
 
 use super::outcome::{Expected, Outcome, same};
-use super::values::{Pattern, of_arg, types};
+use super::values::{Pattern, of_arg};
 use crate::support::adapter::Adapter;
-use crate::support::number::{Number, numbers};
+use crate::support::number::Number;
 use crate::support::{Host, TestFunction, spec};
 
 /// The outcome of a script's assertions: how many hold, by kind, and how many were not run, by reason.
