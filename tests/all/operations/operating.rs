@@ -1,6 +1,6 @@
 //! The operator's view: errors of functions, figures, settings.
 
-use ferrite_tests::{Client, Reply, Server};
+use ferrite_tests::{Client, Reply, Server, command};
 
 use crate::support::guests::{ADD1, COUNT, ENDLESS, LONG_CALLS};
 use crate::support::waiting::{wait_for_call, wait_until};
