@@ -1,10 +1,14 @@
-//! Embeds the project templates and the sources of the SDKs in the program.
+//! Embeds the project templates and the sources of the SDKs in the program, and tells the compiler the commit.
 //!
-//! `ferrite-wasmc new` writes both, because the SDKs are in no package registry.
+//! `ferrite-wasmc new` writes both, because the SDKs are in no package registry. `ferrite-wasmc --version` prints the
+//! commit.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
+
+#[path = "../packaging/commit.rs"]
+mod commit;
 
 /// The folders and files to embed, and their names in the program.
 const PARTS: &[(&str, &str)] = &[
@@ -52,7 +56,14 @@ fn main() -> io::Result<()> {
     }
     table.push_str("]\n");
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
-    fs::write(out.join("files.rs"), table)
+    fs::write(out.join("files.rs"), table)?;
+    let variable = |name: &str| env::var(name).unwrap_or_default();
+    commit::tell(
+        &mut io::stdout(),
+        &home.join(".."),
+        &variable("PROFILE"),
+        &variable(commit::VARIABLE),
+    )
 }
 
 /// Adds the files below a path to `files`, with their names in the program.

@@ -56,8 +56,7 @@ PICTURES = (".svg", ".png")
 
 def preprocess() -> None:
     context, book = json.load(sys.stdin)
-    # Later versions of mdBook call the sections items.
-    found = list(chapters(book.get("sections") or book.get("items")))
+    found = list(chapters(book["items"]))
     pages = {chapter["source_path"] for chapter in found if chapter.get("source_path")}
     repository = context["config"]["output"]["html"]["git-repository-url"]
     for chapter in found:
@@ -74,8 +73,7 @@ def check(folder: pathlib.Path) -> None:
             continue
         for target in REFERENCE.findall(page.read_text()):
             path = urllib.parse.unquote(target.partition("#")[0])
-            # The program brings its own scripts and fonts.
-            if not path or ":" in path or not path.endswith((".html", *PICTURES)):
+            if not path or ":" in path:
                 continue
             if not (page.parent / path).exists():
                 lost.append(f"{page.relative_to(folder)}: {target}")

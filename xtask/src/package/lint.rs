@@ -3,12 +3,12 @@
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
 use crate::run;
 use crate::tools::Python;
-use crate::tools::trixie::mdbook;
 use crate::workspace::Workspace;
 
 /// Files with a schema that check-jsonschema has, by the schema's name.
@@ -58,14 +58,14 @@ pub(crate) fn lint(workspace: &Workspace) -> Result<()> {
     actionlint.arg(python.interpreter.with_file_name("shellcheck"));
     run::run(actionlint.args([".github/workflows/release.yml", "examples/ci/release.yml"]))?;
     run::run(tool("shellcheck").args(scripts(workspace)?))?;
-    book(workspace)
+    book(workspace, tool("mdbook"))
 }
 
-/// Builds the documentation as a book, into `target/book`.
+/// Builds the documentation as a book, into `target/book`, by mdBook.
 ///
 /// # Errors
-/// If a page is missing or stands in no chapter, or a link in the book leads nowhere.
-fn book(workspace: &Workspace) -> Result<()> {
+/// If a page is missing or stands in no chapter, or a link or a script in the book leads nowhere.
+fn book(workspace: &Workspace, mut mdbook: Command) -> Result<()> {
     let docs = workspace.root.join("docs");
     let summary = fs::read_to_string(docs.join("SUMMARY.md"))?;
     for folder in ["", "guide"] {
@@ -78,18 +78,10 @@ fn book(workspace: &Workspace) -> Result<()> {
             }
         }
     }
-    match mdbook::ensure(workspace) {
-        Ok(mdbook) => {
-            run::run(workspace.command(mdbook).args(["build", "docs"]))?;
-            let mut check = workspace.command("python3");
-            check.args(["xtask/book-links.py", "check", "target/book"]);
-            run::run(&mut check)
-        }
-        Err(error) => {
-            println!("note: docs/ is not built as a book: {error:#} (cargo install mdbook)");
-            Ok(())
-        }
-    }
+    run::run(mdbook.args(["build", "docs"]))?;
+    let mut check = workspace.command("python3");
+    check.args(["xtask/book-links.py", "check", "target/book"]);
+    run::run(&mut check)
 }
 
 fn container_files(workspace: &Workspace) -> Result<Vec<PathBuf>> {

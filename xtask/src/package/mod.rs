@@ -1,6 +1,10 @@
 //! `cargo xtask package`: packages for Debian, an archive with an installer, and the WIT of functions for registries,
 //! into target/packages.
 
+// The build scripts' file, for its tests.
+#[cfg(test)]
+#[path = "../../../packaging/commit.rs"]
+mod commit;
 mod lint;
 mod registries;
 mod stage;
@@ -41,12 +45,13 @@ pub(crate) fn folder(workspace: &Workspace) -> PathBuf {
 /// # Errors
 /// If a program does not build, or a tool is missing.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
-    if std::env::var_os("FERRITE_COMMIT").is_none() {
-        println!(
-            "note: the programs will not name their commit; set FERRITE_COMMIT=$(git rev-parse --short=12 HEAD)"
-        );
+    let packages = build(workspace, options.profile)?;
+    let programs = folder(workspace).join("stage/bin");
+    for program in ["ferrite-server", "ferrite-wasmc"] {
+        let mut version = workspace.command(programs.join(program));
+        print!("{}", run::output(version.arg("--version"))?);
     }
-    for package in build(workspace, options.profile)? {
+    for package in packages {
         println!("{}", workspace.shown(&package).display());
     }
     Ok(())

@@ -3,7 +3,6 @@
 
 pub(crate) mod cross_rustc;
 pub(crate) mod emulator;
-pub(crate) mod mdbook;
 pub(crate) mod servers;
 
 use std::fs;
