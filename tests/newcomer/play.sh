@@ -1,13 +1,51 @@
 #!/usr/bin/env bash
 # Plays a newcomer: clones the last commit into an empty folder and does what README says, with no variable
-# set and only the programs of a bare Debian with Rust. Ends with the times and the size of it all, or at
-# the first step that goes wrong.
+# set. Ends with the times and the size of it all, or at the first step that goes wrong.
 #
-#   tests/newcomer/play.sh [FOLDER]      FOLDER is made, and removed unless it was named
+#   tests/newcomer/play.sh [FOLDER]         with the programs of this system, and its Rust
+#   tests/newcomer/play.sh --bare FOLDER    in a Debian of its own that has Rust, git and a C compiler, and nothing
+#                                           else, as a user without rights. Needs root, mmdebstrap and overlayfs
 #
-# Takes some ten minutes on two cores, so no test run calls it.
+# FOLDER is made, and removed unless it was named. Takes some ten minutes on two cores, so no test run calls it.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
+cargo_home=${CARGO_HOME:-$HOME/.cargo}
+rustup_home=${RUSTUP_HOME:-$HOME/.rustup}
+
+# The Debian: this system's release, its certificates and its resolver. Rust's folders are this system's, and what is
+# written into them stays in FOLDER.
+if [ "${1:-}" = --bare ]; then
+  mkdir -p "${2:?name a folder}"
+  folder=$(cd "$2" && pwd)
+  debian=$folder/debian
+  release=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
+  [ -d "$debian/usr" ] || mmdebstrap --quiet --variant=minbase --include=ca-certificates,gcc,git,libc6-dev \
+    "$release" "$debian"
+  mkdir -p "$debian/rust/cargo" "$debian/rust/rustup" "$debian/play" \
+    "$folder/cargo/new" "$folder/cargo/work" "$folder/rustup/new" "$folder/rustup/work"
+  cp /etc/resolv.conf "$debian/etc/resolv.conf"
+  cp /etc/ssl/certs/ca-certificates.crt "$debian/etc/ssl/certs/ca-certificates.crt"
+  rm -rf "$debian/play/repository"
+  git clone --quiet --bare "file://$root" "$debian/play/repository"
+  mkdir -p "$debian/play/repository/tests/newcomer"
+  cp "$0" "$debian/play/repository/tests/newcomer/play.sh"
+  chown -R 1000:1000 "$debian/play"
+  export folder debian cargo_home rustup_home
+  # shellcheck disable=SC2016
+  exec unshare --mount --pid --fork bash -euc '
+    mount -t proc proc "$debian/proc"
+    mount --rbind /dev "$debian/dev"
+    for part in cargo rustup; do
+      home=${part}_home
+      # With "metacopy", files that only get another owner are not copied.
+      mount -t overlay overlay "$debian/rust/$part" \
+        -o "lowerdir=${!home},upperdir=$folder/$part/new,workdir=$folder/$part/work,metacopy=on"
+      chown -R 1000:1000 "$debian/rust/$part"
+    done
+    exec env -i CARGO_HOME=/rust/cargo RUSTUP_HOME=/rust/rustup HOME=/play TMPDIR=/tmp PATH="/usr/bin:/bin" \
+      chroot --userspec=1000:1000 "$debian" bash /play/repository/tests/newcomer/play.sh /play/here'
+fi
+
 if [ $# -gt 0 ]; then
   mkdir -p "$1"
   folder=$(cd "$1" && pwd)
@@ -21,8 +59,8 @@ fail() { printf 'FAILED: %s\n' "$*" >&2; exit 1; }
 # Runs a command as the newcomer: nothing of this environment but where Rust is.
 alone() {
   env -i HOME="$folder/home" TERM=dumb LANG=C.UTF-8 \
-    CARGO_HOME="${CARGO_HOME:-$HOME/.cargo}" RUSTUP_HOME="${RUSTUP_HOME:-$HOME/.rustup}" \
-    PATH="$folder/ferrite/target/bin/demo:${CARGO_HOME:-$HOME/.cargo}/bin:/usr/sbin:/usr/bin:/sbin:/bin" "$@"
+    CARGO_HOME="$cargo_home" RUSTUP_HOME="$rustup_home" \
+    PATH="$folder/ferrite/target/bin/demo:$cargo_home/bin:/usr/sbin:/usr/bin:/sbin:/bin" "$@"
 }
 # Expects that a command prints a text.
 expect() {
