@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code, reason = "calls the server's functions for replies")]
 
-use std::ffi::{CString, c_char, c_int, c_long};
+use std::ffi::{CString, c_int, c_long};
 
 use crate::api::context::Context;
 use crate::api::ffi::api;
@@ -52,13 +52,8 @@ impl Context<'_> {
                 }
                 Token::Verbatim(format, text) => {
                     let (start, len) = c_chars(text);
-                    let format: [c_char; 4] = [
-                        format[0].cast_signed(),
-                        format[1].cast_signed(),
-                        format[2].cast_signed(),
-                        0,
-                    ];
-                    (api.reply_with_verbatim)(ctx, start, len, format.as_ptr())
+                    let format = [format[0], format[1], format[2], 0];
+                    (api.reply_with_verbatim)(ctx, start, len, format.as_ptr().cast())
                 }
             }
         };
