@@ -79,7 +79,7 @@ impl Settings {
             version: written.version,
             permissions: written
                 .permissions
-                .map(|value| permissions(&value).context("permissions"))
+                .map(|value| permissions(&value))
                 .transpose()?,
             limits: written
                 .limits
@@ -87,8 +87,7 @@ impl Settings {
                     let json = serde_json::to_vec(&table)?;
                     LimitSettings::from_json(&json).map_err(anyhow::Error::from)
                 })
-                .transpose()
-                .context("limits")?,
+                .transpose()?,
             isolation: written
                 .isolation
                 .map(|text| text.parse().context("isolation"))
@@ -104,7 +103,7 @@ fn permissions(value: &toml::Value) -> Result<Permissions> {
     if let Some(name) = value.as_str() {
         return Permissions::named(name).with_context(|| {
             format!(
-                "`{}` is none of {}",
+                "permissions: `{}` is none of {}",
                 name.escape_debug(),
                 Permissions::NAMES.join(", ")
             )
@@ -171,11 +170,12 @@ mod tests {
             ),
             ("[permissions]\nallow_writes = true", "permissions: "),
             ("[limits]\nmax_time = \"soon\"", "limits: "),
+            ("[limits]\nmax_tim = \"5s\"", "limits: "),
             ("isolation = \"none\"", "isolation: "),
         ] {
             let error = Settings::parse(text).expect_err(text);
             let shown = format!("{error:#}");
-            assert!(shown.contains(expected), "{text}: {shown}");
+            assert_eq!(shown.matches(expected).count(), 1, "{text}: {shown}");
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 use ferrite_cache::ModuleInfo;
+use ferrite_protocol::one_line::OneLine;
 use ferrite_runtime::policy::function_spec::Isolation;
 use ferrite_runtime::policy::limits::Limits;
 use ferrite_runtime::policy::privilege_diff;
@@ -20,6 +21,14 @@ pub(crate) struct Change {
     pub(crate) text: String,
     /// True if the new release may do more because of it.
     pub(crate) wider: bool,
+}
+
+impl Change {
+    /// The line that shows it.
+    pub(crate) fn line(&self) -> String {
+        let word = if self.wider { "wider" } else { "note" };
+        format!("{word:<7} {}: {}", self.what, OneLine(&self.text))
+    }
 }
 
 /// Returns all differences, the most important kinds first.

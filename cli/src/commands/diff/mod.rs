@@ -8,7 +8,6 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::Result;
-use ferrite_protocol::one_line::OneLine;
 use serde::Serialize;
 
 use crate::terminal::console::{Console, Exit, Report};
@@ -60,9 +59,7 @@ impl Report for DiffReport {
         writeln!(out, "old     {}", self.old)?;
         writeln!(out, "new     {}", self.new)?;
         for change in &self.changes {
-            let word = if change.wider { "wider" } else { "note" };
-            let text = OneLine(&change.text);
-            writeln!(out, "{word:<7} {}: {text}", change.what)?;
+            writeln!(out, "{}", change.line())?;
         }
         if self.wider {
             writeln!(out, "the new release may do more than the old one")

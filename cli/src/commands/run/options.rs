@@ -90,10 +90,11 @@ impl Options {
         })
     }
 
-    /// Returns the entry that the project names, if the module has it.
+    /// Returns the entry that the project names. A module in its folder may be another one, so it counts there only if
+    /// the module has it.
     pub(super) fn entry_of_project(&self, loaded: &Loaded) -> Option<&[u8]> {
         let entry = self.project_entry.as_deref()?.as_bytes();
-        loaded.has_entry(entry).then_some(entry)
+        (self.path.is_dir() || loaded.has_entry(entry)).then_some(entry)
     }
 }
 

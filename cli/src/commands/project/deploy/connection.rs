@@ -73,7 +73,11 @@ impl Connection {
             }
             Err(last.unwrap_or_else(|| io::ErrorKind::NotFound.into()))
         };
-        let stream = reach().with_context(|| format!("cannot connect to {address}"))?;
+        let stream = reach().with_context(|| {
+            format!(
+                "cannot connect to {address}; start a server there, or name another one with --server"
+            )
+        })?;
         stream.set_read_timeout(Some(REPLY_TIMEOUT))?;
         let stream = if address.tls {
             Stream::Tls(Box::new(tls::handshake(options, address, stream)?))

@@ -87,6 +87,9 @@ struct DeployReport {
     /// A command line that calls it, with room for keys and arguments.
     #[serde(skip)]
     call: String,
+    /// True if somebody was asked, who has seen the changes then.
+    #[serde(skip)]
+    asked: bool,
 }
 
 /// Builds, compares, asks, and loads.
@@ -164,8 +167,13 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
         changes,
         loaded: false,
         call: call_line(&address, name.as_str(), settings.entry.as_deref()),
+        asked: false,
     };
-    let goes = !dry_run && (!report.wider || yes || asked(&report, console)?);
+    let mut goes = !dry_run && (!report.wider || yes);
+    if report.wider && !dry_run && !yes && can_ask(console) {
+        report.asked = true;
+        goes = ask(&report, console)?;
+    }
     if goes {
         let wasm = bounded_file::read(&module, MODULE_BYTES_MAX)?;
         let permissions = policy.permissions.to_json();
@@ -244,13 +252,15 @@ fn in_force(limits: &LimitSettings) -> Result<LimitSettings> {
     Ok(LimitSettings::from_json(limits.to_json().as_bytes())?)
 }
 
-/// Shows what is wider and asks on the terminal. Without one the answer is no.
-fn asked(report: &DeployReport, console: &Console) -> Result<bool> {
-    if console.is_json() || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        return Ok(false);
-    }
-    for change in report.changes.iter().filter(|change| change.wider) {
-        console.warn(&format!("wider   {}: {}", change.what, change.text))?;
+/// Returns true if there is a terminal to ask on.
+fn can_ask(console: &Console) -> bool {
+    !console.is_json() && io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+/// Shows the changes and asks on the terminal.
+fn ask(report: &DeployReport, console: &Console) -> Result<bool> {
+    for change in &report.changes {
+        console.warn(&change.line())?;
     }
     let mut errors = io::stderr();
     write!(
@@ -266,9 +276,8 @@ fn asked(report: &DeployReport, console: &Console) -> Result<bool> {
 
 impl Report for DeployReport {
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
-        for change in &self.changes {
-            let word = if change.wider { "wider" } else { "note" };
-            writeln!(out, "{word:<7} {}: {}", change.what, change.text)?;
+        for change in self.changes.iter().filter(|_| !self.asked) {
+            writeln!(out, "{}", change.line())?;
         }
         let Self {
             name,
@@ -283,11 +292,55 @@ impl Report for DeployReport {
                 self.call
             ),
             (true, Some(_)) => writeln!(out, "loaded {name} into {server}: {source}"),
+            (false, _) if self.asked => writeln!(out, "not loaded: {server} keeps what it has"),
             (false, _) if self.wider => writeln!(
                 out,
                 "not loaded: {name} may do more than the one that runs on {server}; add --yes if that is meant"
             ),
             (false, _) => writeln!(out, "not loaded: {name} would go to {server}: {source}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Change, DeployReport};
+    use crate::terminal::console::Report as _;
+
+    fn shown(asked: bool, loaded: bool) -> String {
+        let change = |wider, text: &str| Change {
+            what: "permission",
+            text: text.to_owned(),
+            wider,
+        };
+        let report = DeployReport {
+            name: "limits".to_owned(),
+            server: "127.0.0.1:6380".to_owned(),
+            before: Some(ferrite_cache::Digest::of(b"old")),
+            source: ferrite_cache::Digest::of(b"new"),
+            wider: true,
+            changes: vec![change(true, "allow_write"), change(false, "a\nb")],
+            loaded,
+            call: String::new(),
+            asked,
+        };
+        let mut out = Vec::new();
+        report.text(&mut out).expect("it is written");
+        String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn changes_are_shown_once() {
+        let unasked = shown(false, false);
+        assert!(
+            unasked.starts_with("wider   permission: allow_write\nnote    permission: a\\nb\n"),
+            "{unasked}"
+        );
+        assert!(unasked.contains("add --yes if that is meant"), "{unasked}");
+        assert_eq!(
+            shown(true, false),
+            "not loaded: 127.0.0.1:6380 keeps what it has\n"
+        );
+        assert!(shown(true, true).starts_with("loaded limits into 127.0.0.1:6380: blake3:"));
     }
 }
