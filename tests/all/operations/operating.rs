@@ -160,6 +160,32 @@ fn changes_of_functions_are_logged_with_who_and_what() {
 }
 
 #[test]
+fn rights_that_a_replacement_loses_are_logged() {
+    let server = Server::builder()
+        .arguments(&["--log-format", "json"])
+        .start();
+    let mut client = server.client();
+    let mut define = |options: &[&str]| {
+        let reply = client.call(&[&["WASM.LOAD", "count", COUNT], options].concat());
+        assert!(reply.text().is_some(), "{reply:?}");
+    };
+    let write = ["PERMISSIONS", "read-write", "REPLACE"];
+    define(&[&write[..], &["LIMITS", r#"{"max_time": 50}"#]].concat());
+    define(&write);
+    define(&["REPLACE"]);
+    define(&["REPLACE"]);
+    define(&["PERMISSIONS", "none", "REPLACE"]);
+    assert!(server.stop_and_log(|log| {
+        let lost: Vec<&str> = log
+            .lines()
+            .filter(|line| line.contains("the function that is replaced had others"))
+            .filter_map(|line| line.split("\"options\":\"").nth(1)?.split('"').next())
+            .collect();
+        assert_eq!(lost, ["LIMITS", "PERMISSIONS"], "{log}");
+    }));
+}
+
+#[test]
 fn info_tells_what_tools_ask_for() {
     let server = Server::start();
     let mut client = server.client();

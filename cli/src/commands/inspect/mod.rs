@@ -38,8 +38,8 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     let Arguments { subject, cache } = arguments;
     let cache = cache.open_existing()?;
-    let report = if subject.starts_with("blake3:") {
-        by_digest(whole_digest(&subject, cache.as_ref())?, cache.as_ref())?
+    let report = if let Some(digits) = digits_of(&subject) {
+        by_digest(whole_digest(digits, cache.as_ref())?, cache.as_ref())?
     } else {
         let path = Path::new(&subject);
         source_file::read(path, FILE_BYTES_MAX)
@@ -61,18 +61,40 @@ fn describe(bytes: &[u8], cache: Option<&Cache>) -> Result<Inspection> {
     }
 }
 
+/// Fewest digits that stand for a digest; fewer are more likely a mistake.
+const DIGITS_MIN: usize = 4;
+
+/// Digits of a digest.
+const DIGITS: usize = 64;
+
+/// Returns the digits of a digest or of its beginning. Without `blake3:` before them, a file may have this name.
+fn digits_of(subject: &str) -> Option<&str> {
+    subject.strip_prefix("blake3:").or_else(|| {
+        let is_start = is_start_of_digest(subject) && !Path::new(subject).exists();
+        is_start.then_some(subject)
+    })
+}
+
+fn is_start_of_digest(digits: &str) -> bool {
+    (DIGITS_MIN..=DIGITS).contains(&digits.len())
+        && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+}
+
 /// Completes a digest of which only the first digits are given, if one in the cache begins with them.
-fn whole_digest(subject: &str, cache: Option<&Cache>) -> Result<Digest> {
-    /// Fewer digits are more likely a mistake.
-    const DIGITS_MIN: usize = 4;
-    /// A digest as it is written.
-    const LEN: usize = "blake3:".len() + 64;
-    let digits = subject.strip_prefix("blake3:").unwrap_or(subject);
-    let is_start = digits.len() >= DIGITS_MIN && digits.bytes().all(|it| it.is_ascii_hexdigit());
-    let (true, true, Some(cache)) = (subject.len() < LEN, is_start, cache) else {
-        return Ok(subject.parse()?);
+fn whole_digest(digits: &str, cache: Option<&Cache>) -> Result<Digest> {
+    if !is_start_of_digest(digits) {
+        bail!(
+            "`{}` is no digest: it has {DIGITS} hex digits, of which the first {DIGITS_MIN} or more are enough",
+            digits.escape_debug()
+        );
+    }
+    let start = format!("blake3:{}", digits.to_ascii_lowercase());
+    if digits.len() == DIGITS {
+        return Ok(start.parse()?);
+    }
+    let Some(cache) = cache else {
+        bail!("{start} is not in the cache, as there is none; name it with --cache");
     };
-    let start = subject.to_ascii_lowercase();
     let mut found: Vec<Digest> = cache
         .list()?
         .into_iter()

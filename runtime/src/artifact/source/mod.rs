@@ -1,8 +1,8 @@
 //! Detects the meaning of the source argument of `WASM.LOAD` and `WASM.DEFINE`.
 //!
 //! In this order: raw WebAssembly and a bundle, by their first bytes; a digest, by its prefix; a
-//! path, by its extension; base64 of WebAssembly or of a bundle, by its first letters. Nothing else
-//! is guessed.
+//! path, by its extension; base64 of WebAssembly or of a bundle, by its first letters; the text format,
+//! by a parenthesis or a comment. Nothing else is guessed.
 
 mod bundle;
 mod module_dir;
@@ -72,7 +72,7 @@ impl Default for SourceOptions {
 pub enum SourceError {
     /// It has the form of no source.
     #[error(
-        "the source {} is neither WebAssembly, nor its base64, nor a bundle, nor blake3:<64 hex digits>, nor a path that ends in .wasm, .wat, .js or .cwasm.tar",
+        "the source {} is neither WebAssembly, nor its text or base64, nor a bundle, nor blake3:<64 hex digits>, nor a path that ends in .wasm, .wat, .js or .cwasm.tar",
         Quoted(.start)
     )]
     Unknown {
@@ -82,11 +82,6 @@ pub enum SourceError {
     /// It is empty.
     #[error("the source is empty; give WebAssembly, its base64, blake3:<64 hex digits> or a path")]
     Empty,
-    /// The text format instead of a binary.
-    #[error(
-        "the source is WebAssembly's text format; use WASM.DEFINE for it, or a path that ends in .wat"
-    )]
-    TextInLoad,
     /// A binary instead of the text format.
     #[error("the source is a WebAssembly binary; use WASM.LOAD for it")]
     BinaryInDefine,
@@ -203,7 +198,8 @@ impl<'a> Source<'a> {
             return Ok(Self::Bundle(BundleSource::Bytes(Cow::Owned(bytes))));
         }
         if is_text_format(trimmed) {
-            return Err(SourceError::TextInLoad);
+            check_size(size, options)?;
+            return Ok(Self::Text(Cow::Borrowed(argument)));
         }
         Err(SourceError::Unknown {
             start: argument.iter().take(100).copied().collect(),

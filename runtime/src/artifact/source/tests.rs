@@ -52,17 +52,21 @@ fn an_argument_is_known_by_its_form() {
     assert_eq!(load(&bundle, &none), expected);
     let base64 = base64::engine::general_purpose::STANDARD.encode(&bundle);
     assert_eq!(load(base64.as_bytes(), &none), expected);
-    let text = b" (module)";
-    assert_eq!(
-        Source::for_define(text, &none).ok(),
-        Some(Source::Text(Cow::Borrowed(text.as_slice())))
-    );
+    for text in [" (module)", ";; one\n(module)"] {
+        let expected = Source::Text(Cow::Borrowed(text.as_bytes()));
+        assert_eq!(
+            Source::for_define(text.as_bytes(), &none).ok(),
+            Some(expected.clone())
+        );
+        assert_eq!(load(text.as_bytes(), &none), Ok(expected));
+    }
 }
 
 #[test]
 fn what_is_no_source_is_refused() {
     let none = options(None);
     let large = [EMPTY_MODULE, &[0; 1000]].concat();
+    let large_text = [b"(module)".as_slice(), &[b' '; 1000]].concat();
     let large_base64 = [b"AGFzbQEAAAAA".as_slice(), &[b'A'; 2000]].concat();
     let cases: &[(&[u8], &str)] = &[
         (
@@ -71,15 +75,15 @@ fn what_is_no_source_is_refused() {
         ),
         (
             b"hello",
-            "INVALID the source \"hello\" is neither WebAssembly, nor its base64, nor a bundle, nor blake3:<64 hex digits>, nor a path that ends in .wasm, .wat, .js or .cwasm.tar",
+            "INVALID the source \"hello\" is neither WebAssembly, nor its text or base64, nor a bundle, nor blake3:<64 hex digits>, nor a path that ends in .wasm, .wat, .js or .cwasm.tar",
         ),
         (
             b"bm90IHdhc20=",
-            "INVALID the source \"bm90IHdhc20=\" is neither WebAssembly, nor its base64, nor a bundle, nor blake3:<64 hex digits>, nor a path that ends in .wasm, .wat, .js or .cwasm.tar",
+            "INVALID the source \"bm90IHdhc20=\" is neither WebAssembly, nor its text or base64, nor a bundle, nor blake3:<64 hex digits>, nor a path that ends in .wasm, .wat, .js or .cwasm.tar",
         ),
         (
-            b"(module)",
-            "INVALID the source is WebAssembly's text format; use WASM.DEFINE for it, or a path that ends in .wat",
+            &large_text,
+            "LIMIT the source has 1008 bytes, the limit is 1000",
         ),
         (
             b"AGFzbQEA!AAA=",

@@ -79,6 +79,50 @@ impl<'a> LoadRequest<'a> {
     }
 }
 
+/// The parts of a request that a replaced function may have had otherwise.
+struct Given {
+    permissions: bool,
+    limits: bool,
+    isolation: bool,
+}
+
+impl Given {
+    fn of(request: &LoadRequest<'_>) -> Self {
+        Self {
+            permissions: request.permissions.is_some(),
+            limits: request.limits != LimitSettings::default(),
+            isolation: request.isolation.is_some(),
+        }
+    }
+
+    /// Logs the parts that were not given, and differ from those of the function that is replaced.
+    fn warn_of_lost(&self, before: &Record, after: &Record) {
+        let lost: Vec<&str> = [
+            (
+                "PERMISSIONS",
+                self.permissions,
+                before.permissions != after.permissions,
+            ),
+            ("LIMITS", self.limits, before.limits != after.limits),
+            (
+                "ISOLATION",
+                self.isolation,
+                before.isolation != after.isolation,
+            ),
+        ]
+        .into_iter()
+        .filter_map(|(option, given, differs)| (differs && !given).then_some(option))
+        .collect();
+        if !lost.is_empty() {
+            tracing::warn!(
+                function = %after.name,
+                options = lost.join(", "),
+                "the function that is replaced had others; those that were not given are the defaults now"
+            );
+        }
+    }
+}
+
 impl<K: Keyspace> Runtime<K> {
     /// Loads a function and registers it. Blocks while the source is compiled.
     ///
@@ -98,6 +142,7 @@ impl<K: Keyspace> Runtime<K> {
         }
         let (source, declarations) = (request.take_source(), request.declarations);
         let request_name = request.name.clone();
+        let given = Given::of(&request);
         let (mut record, unpacked) = inner.read_request(request, &source)?;
         // Report wrong options before anything is compiled.
         let spec = inner.spec(&record)?;
@@ -125,6 +170,10 @@ impl<K: Keyspace> Runtime<K> {
                 }
                 None => None,
             };
+            // A bundle brings its own.
+            if let (Some(before), None) = (&before, &record.release) {
+                given.warn_of_lost(before.record(), &record);
+            }
             let entry = Arc::new(inner.entry(record, before.as_deref(), function));
             names.insert(request_name.as_bytes(), entry);
             Ok(Some(()))
