@@ -17,6 +17,7 @@ mod manifest;
 mod read;
 mod signature;
 mod signed_manifest;
+mod utc_time;
 mod write;
 
 pub use crate::key_id::{KeyId, KeyIdError};
@@ -28,6 +29,7 @@ pub use manifest::{
 pub use read::{BundleContents, BundleLimits, BundleMembers, TrustedBundle, UncheckedBundle};
 pub use signature::{SIGNATURE_BYTES_MAX, SignatureText, Trust, TrustError, TrustedKey};
 pub use signed_manifest::SignedManifest;
+pub use utc_time::UtcTime;
 pub use write::{WriteError, write_bundle};
 
 /// File name extension of a bundle.

@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use minisign_verify::{PublicKey, Signature};
 
+use crate::bundle::utc_time::UtcTime;
 use crate::key_id::KeyId;
 
 /// Largest `manifest.json.minisig`, in bytes.
@@ -225,7 +226,7 @@ pub enum TrustError {
         key: KeyId,
     },
     /// The bundle has expired.
-    #[error("the bundle expired at {expires_unix} (seconds since 1970); it is {now_unix} now")]
+    #[error("the bundle expired at {}; it is {} now", UtcTime(*.expires_unix), UtcTime(*.now_unix))]
     Expired {
         /// Time of expiry, in seconds since 1970.
         expires_unix: u64,

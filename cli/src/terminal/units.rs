@@ -53,60 +53,9 @@ impl fmt::Display for Nanos {
     }
 }
 
-/// A day; prints as `2026-11-28`, in universal time.
-#[derive(Clone, Copy)]
-pub(crate) struct Date {
-    year: u64,
-    month: u64,
-    day: u64,
-}
-
-impl Date {
-    /// The day of a time in seconds since 1970.
-    pub(crate) fn of_unix(seconds: u64) -> Self {
-        // Years begin in March here, so that the day that only some have is the last one. Eras of 400
-        // years have as many days each.
-        let days = seconds / 86_400 + 719_468;
-        let (era, of_era) = (days / 146_097, days % 146_097);
-        let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-        let of_year = of_era - (365 * year + year / 4 - year / 100);
-        let from_march = (5 * of_year + 2) / 153;
-        let month = if from_march < 10 {
-            from_march + 3
-        } else {
-            from_march - 9
-        };
-        Self {
-            year: era * 400 + year + u64::from(month <= 2),
-            month,
-            day: of_year - (153 * from_march + 2) / 5 + 1,
-        }
-    }
-}
-
-impl fmt::Display for Date {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:04}-{:02}-{:02}", self.year, self.month, self.day)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Bytes, Date, Micros, Nanos};
-
-    #[test]
-    fn days_are_those_of_the_calendar() {
-        for (seconds, date) in [
-            (0, "1970-01-01"),
-            (951_782_399, "2000-02-28"),
-            (951_782_400, "2000-02-29"),
-            (951_868_800, "2000-03-01"),
-            (1_700_000_000, "2023-11-14"),
-            (4_107_542_400, "2100-03-01"),
-        ] {
-            assert_eq!(Date::of_unix(seconds).to_string(), date);
-        }
-    }
+    use super::{Bytes, Micros, Nanos};
 
     #[test]
     fn units_grow_with_the_number() {

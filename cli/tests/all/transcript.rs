@@ -18,7 +18,7 @@ const VARYING: &[(&str, &str)] = &[
     ("[DIGEST]", "(?<redacted>blake3:[0-9a-f]{64})"),
     ("[HEX]", r"\b(?<redacted>[0-9a-f]{64})\b"),
     ("[PUBLIC]", r"(?<redacted>RW[0-9A-Za-z+/]{54})"),
-    ("[NOW]", r"it is (?<redacted>[0-9]+) now"),
+    ("[NOW]", r"it is (?<redacted>[0-9: -]+ UTC) now"),
     ("[KEY]", r"\b(?<redacted>[0-9A-F]{16})\b"),
     ("[PROFILE]", r"\b(?<redacted>[0-9a-f]{16})\b"),
     ("[TIME]", r"\b(?<redacted>[0-9]+(\.[0-9]+)? (ns|µs|ms|s))\b"),

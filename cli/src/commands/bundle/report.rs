@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use ferrite_cache::bundle::KeyId;
+use ferrite_cache::bundle::{KeyId, UtcTime};
 use ferrite_cache::{Digest, Fingerprint};
 use ferrite_protocol::one_line::OneLine;
 use serde::Serialize;
@@ -68,7 +68,7 @@ impl Report for BundleReport {
             writeln!(out, "  declares  {}", OneLine(text))?;
         }
         if let Some(expires) = self.expires_unix {
-            writeln!(out, "  expires   at {expires} (seconds since 1970)")?;
+            writeln!(out, "  expires   {}", UtcTime(expires))?;
         }
         match self.signed_by {
             Some(key) => writeln!(out, "  signed    by key {key}"),

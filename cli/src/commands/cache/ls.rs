@@ -4,13 +4,14 @@ use std::io::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
+use ferrite_cache::bundle::UtcTime;
 use ferrite_cache::{Baseline, Digest, Fingerprint, Manifest, ModuleInfo, Target};
 use serde::Serialize;
 
 use crate::files::cache_folder::CacheFolder;
 use crate::platform::Platform;
 use crate::terminal::console::{Console, Exit, Report};
-use crate::terminal::units::{Bytes, Date};
+use crate::terminal::units::Bytes;
 
 /// Lists every source with its artifacts.
 pub(super) fn run(cache: &CacheFolder, console: &Console) -> Result<Exit> {
@@ -131,7 +132,7 @@ impl Report for ListReport {
                 .name
                 .as_ref()
                 .map(|name| format!("  {}", name.escape_debug()));
-            let used = Date::of_unix(module.last_used);
+            let used = UtcTime(module.last_used).day();
             writeln!(
                 out,
                 "{}  {size}  used {used}{}",

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use ferrite_cache::bundle::KeyId;
+use ferrite_cache::bundle::{KeyId, UtcTime};
 use ferrite_cache::{
     Automation, Digest, EntryInfo, ExportKind, Fingerprint, ImportInfo, ModuleInfo, Rewind,
     RewindPlan, Target,
@@ -176,10 +176,9 @@ impl BundleReport {
             line(out, "described", &shown(description))?;
         }
         line(out, "size", &Bytes(self.bytes).to_string())?;
-        let created = format!("at {} (seconds since 1970)", self.created_unix);
-        line(out, "created", &created)?;
+        line(out, "created", &UtcTime(self.created_unix).to_string())?;
         if let Some(expires) = self.expires_unix {
-            line(out, "expires", &format!("at {expires}"))?;
+            line(out, "expires", &UtcTime(expires).to_string())?;
         }
         let asked = |value: &Option<serde_json::Value>| match value {
             Some(json) => json.to_string(),
