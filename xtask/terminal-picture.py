@@ -4,8 +4,7 @@
     xtask/terminal-picture.py OUT.svg COMMAND…
 
 Each command runs by `sh` in a terminal of its own, in the current folder, and what it prints is drawn below its line,
-colours included. Ends with status 1 if a command fails. A part between `@{` and `}` is run and not drawn: use it for
-options that a reader does not need, such as a port.
+colours included. Ends with status 1 if a command fails.
 """
 
 import os
@@ -18,7 +17,7 @@ COLUMNS = 100
 # Of a character, and between lines, in pixels of the picture.
 WIDTH, HEIGHT, SIZE = 8.0, 19, 13.3
 MARGIN = 20
-BACKGROUND, TEXT, PROMPT = "#1c2128", "#d5dbe1", "#7ee787"
+BACKGROUND, TEXT = "#1c2128", "#d5dbe1"
 # The eight colours of a terminal, and their bright ones.
 COLOURS = [
     "#6e7681", "#ff8a80", "#7ee787", "#e3b341", "#79c0ff", "#d2a8ff", "#76e3ea", "#d5dbe1",
@@ -52,6 +51,8 @@ class Screen:
             elif letter == "\r":
                 self.column = 0
             elif letter >= " ":
+                if self.column == COLUMNS:
+                    self.plain("\r\n")
                 line = self.rows[self.row]
                 line.extend([(" ", "")] * (self.column + 1 - len(line)))
                 line[self.column] = (letter, ";".join(f"{k}:{v}" for k, v in self.style.items()))
@@ -139,11 +140,10 @@ def draw(rows: list[list[tuple[str, str]]]) -> str:
 def main(out: str, commands: list[str]) -> None:
     screen = Screen()
     for command in commands:
-        shown = re.sub(r"\s*@\{.*?\}", "", command)
-        screen.feed(f"\x1b[32m$ \x1b[0;1m{shown}\x1b[0m\r\n")
-        screen.feed(run(re.sub(r"@\{(.*?)\}", r"\1", command)))
+        screen.feed(f"\x1b[32m$ \x1b[0;1m{command}\x1b[0m\r\n")
+        screen.feed(run(command))
         screen.feed("\x1b[0m" + ("\r\n" if screen.column else "") + "\r\n")
-    rows = [row for row in screen.rows]
+    rows = screen.rows
     while rows and not any(letter.strip() for letter, _ in rows[-1]):
         rows.pop()
     with open(out, "w") as file:
