@@ -25,7 +25,7 @@ if [ "${1:-}" = --bare ]; then
     "$folder/cargo/new" "$folder/cargo/work" "$folder/rustup/new" "$folder/rustup/work"
   cp /etc/resolv.conf "$debian/etc/resolv.conf"
   cp /etc/ssl/certs/ca-certificates.crt "$debian/etc/ssl/certs/ca-certificates.crt"
-  rm -rf "$debian/play/repository"
+  rm -rf "$debian/play/here" "$debian/play/repository"
   git clone --quiet --bare "file://$root" "$debian/play/repository"
   mkdir -p "$debian/play/repository/tests/newcomer"
   cp "$0" "$debian/play/repository/tests/newcomer/play.sh"
@@ -42,7 +42,7 @@ if [ "${1:-}" = --bare ]; then
         -o "lowerdir=${!home},upperdir=$folder/$part/new,workdir=$folder/$part/work,metacopy=on"
       chown -R 1000:1000 "$debian/rust/$part"
     done
-    exec env -i CARGO_HOME=/rust/cargo RUSTUP_HOME=/rust/rustup HOME=/play TMPDIR=/tmp PATH="/usr/bin:/bin" \
+    exec env -i CARGO_HOME=/rust/cargo RUSTUP_HOME=/rust/rustup HOME=/play TMPDIR=/tmp PATH="/usr/sbin:/usr/bin:/sbin:/bin" \
       chroot --userspec=1000:1000 "$debian" bash /play/repository/tests/newcomer/play.sh /play/here'
 fi
 
