@@ -11,7 +11,10 @@ use std::time::{Duration, SystemTime};
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Folders that hold output of tools, not sources.
-const NOT_SOURCES: &[&str] = &["build", "cache", "node_modules", "target"];
+const NOT_SOURCES: &[&str] = &["__pycache__", "build", "cache", "node_modules", "target"];
+
+/// Below a folder `data` that is a server's: its store. A server that runs in a project's folder writes there.
+const STORE: &str = "store/v1";
 
 /// Deepest nesting of folders that is watched.
 const DEPTH_MAX: usize = 16;
@@ -74,12 +77,18 @@ fn add_files(path: &Path, depth: usize, seen: &mut BTreeMap<PathBuf, FileState>)
         return;
     }
     for entry in path.read_dir().into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let hidden = name.to_string_lossy().starts_with('.');
-        if !hidden && !NOT_SOURCES.iter().any(|folder| name == **folder) {
+        if is_source(&entry.path()) {
             add_files(&entry.path(), depth - 1, seen);
         }
     }
+}
+
+/// Returns false for hidden files, logs, and folders with output of tools or with the data of a server.
+fn is_source(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let is_output = NOT_SOURCES.contains(&&*name) || name.ends_with(".log");
+    let is_data = name == "data" && path.join(STORE).is_dir();
+    !(name.starts_with('.') || is_output || is_data)
 }
 
 #[cfg(test)]
@@ -92,11 +101,15 @@ mod tests {
         let folder = tempfile::tempdir().expect("there is room for a folder");
         let source = folder.path().join("src/deep.c");
         std::fs::create_dir_all(source.parent().expect("it is in a folder")).expect("room");
-        std::fs::create_dir(folder.path().join("build")).expect("room");
+        for other in ["build", "data/store/v1"] {
+            std::fs::create_dir_all(folder.path().join(other)).expect("room");
+        }
         std::fs::write(&source, "1").expect("room");
         let mut watch = Watch::new(vec![folder.path().to_owned()]);
-        // A file in a folder of tools is no change; a longer source is one.
-        std::fs::write(folder.path().join("build/out.wasm"), "made").expect("room");
+        // A file in a folder of tools or of a server is no change; a longer source is one.
+        for other in ["build/out.wasm", "data/store/v1/journal", "server.log"] {
+            std::fs::write(folder.path().join(other), "made").expect("room");
+        }
         let before = watch.seen.clone();
         std::fs::write(&source, "22").expect("room");
         watch.wait();
