@@ -112,6 +112,9 @@ fn goes_the_whole_way(language: &str, test: &[&[&str]]) {
     let run = [&["run", "."], &call[..]].concat();
     assert_eq!(printed(wasmc, &run, &project), "(integer) 1\n");
     assert_eq!(printed(wasmc, &["test"], &project), "2 passed, 0 failed\n");
+    if language != "python" {
+        blesses(&project);
+    }
     // The error names the parameter in every language.
     let wrong = [
         "run",
@@ -160,6 +163,24 @@ fn goes_the_whole_way(language: &str, test: &[&[&str]]) {
     assert!(!counts(&printed(wasmc, &["cache", "ls"], &project)));
     printed(wasmc, &["build", "--stack-depth"], &project);
     assert!(counts(&printed(wasmc, &["cache", "ls"], &project)));
+}
+
+/// Lets a wrong reply in the project's cases be written anew.
+fn blesses(project: &Path) {
+    let path = project.join("tests/rate_limit.cases");
+    let text = fs::read_to_string(&path).expect("the project has cases");
+    fs::write(&path, text.replacen("(integer) 1", "(integer) 7", 1)).expect("it can be written");
+    let failed = output("ferrite-wasmc", &["test"], project);
+    let shown = String::from_utf8_lossy(&failed.stdout).into_owned();
+    assert!(
+        shown.contains("  expected (integer) 7\n  found    (integer) 1\n"),
+        "{shown}"
+    );
+    assert_eq!(
+        printed("ferrite-wasmc", &["test", "--bless"], project),
+        "1 reply is written; read the difference\n2 passed, 0 failed\n"
+    );
+    assert_eq!(fs::read_to_string(&path).expect("it is there"), text);
 }
 
 /// Replaces a text in the project's settings.

@@ -51,6 +51,8 @@ struct TestReport {
     passed: usize,
     failed: usize,
     failures: Vec<Failure>,
+    /// Replies that `--bless` has written, because others stood there.
+    written: usize,
 }
 
 /// A reply that differs.
@@ -92,6 +94,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
         passed: 0,
         failed: 0,
         failures: Vec::new(),
+        written: 0,
     };
     for path in files {
         let shown = path.display().to_string();
@@ -109,6 +112,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
                     .run(&step.command)
                     .with_context(|| format!("{shown}: line {}", step.line))?;
                 if bless {
+                    report.written += usize::from(found != step.expected);
                     step.expected = found;
                 } else if found != step.expected {
                     report.failures.push(Failure {
@@ -195,6 +199,11 @@ impl Report for TestReport {
                 writeln!(out, "  found    {line}")?;
             }
             writeln!(out)?;
+        }
+        match self.written {
+            0 => {}
+            1 => writeln!(out, "1 reply is written; read the difference")?,
+            many => writeln!(out, "{many} replies are written; read the difference")?,
         }
         writeln!(out, "{} passed, {} failed", self.passed, self.failed)
     }
