@@ -81,6 +81,11 @@ alone cargo xtask demo --exit | tee "$folder/demo.log"
 demo=$SECONDS
 grep -q '^(integer) 1' "$folder/demo.log" || fail "the demo shows no reply of a function"
 
+step "Versions"
+commit=$(git -C "$folder/ferrite" rev-parse --short=12 HEAD)
+expect "$commit" alone ferrite-wasmc --version
+expect "$commit" alone ferrite-server --version
+
 step "A project of one's own"
 rustc=$folder/ferrite/target/guest-rust/bin/rustc
 mkdir -p "$folder/own" && cd "$folder/own"
