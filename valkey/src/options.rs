@@ -28,6 +28,8 @@ pub(crate) struct Options {
     pub(crate) offload: Vec<Glob>,
     /// Time that a call may take inside a transaction or script, where it stops the server.
     pub(crate) inside_time_max: Duration,
+    /// True if users share the places of functions.
+    pub(crate) share_among_users: bool,
     /// Access to other servers, for missing sources.
     pub(crate) peers: Peers,
     /// Rules of the requests that functions may ask for, until all are read.
@@ -114,6 +116,7 @@ pub(crate) const NAMES: &[&str] = &[
     "min-instances",
     "max-waiting",
     "idle-timeout",
+    "share-among-users",
     "threads",
     "offload",
     "max-time-inside",
@@ -159,6 +162,7 @@ impl Options {
             threads: THREADS,
             offload: Vec::new(),
             inside_time_max: INSIDE_TIME_MAX,
+            share_among_users: true,
             peers: Peers {
                 fetch: true,
                 user: None,
@@ -301,6 +305,9 @@ impl Options {
             "min-instances" => runtime.pool.instances_min = number()?,
             "max-waiting" => runtime.pool.waiting_max = number()?,
             "idle-timeout" => runtime.pool.idle_timeout = span()?.0,
+            "share-among-users" => {
+                self.share_among_users = yes_or_no(value).map_err(|error| wrong(&error))?;
+            }
             "threads" => self.threads = number()?,
             "offload" => {
                 let glob = Glob::parse(value.as_bytes()).map_err(|error| wrong(&error))?;
@@ -431,6 +438,7 @@ mod tests {
                 "no program that can be run",
             ),
             ("fetch-from-peers maybe", "yes or no"),
+            ("share-among-users some", "yes or no"),
             ("require-signed yes", "nothing could be loaded"),
             (
                 "trusted-key missing.pub",

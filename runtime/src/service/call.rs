@@ -1,5 +1,6 @@
 //! Runs a call: loads the function's code if necessary, executes it, and counts it however it ends.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -18,6 +19,7 @@ use crate::policy::network::call_requests::CallResponses;
 use crate::policy::permissions::Denied;
 use crate::registry::record::Record;
 use crate::scheduling::moment::Moment;
+use crate::scheduling::user_share::CallUser;
 use crate::scheduling::wait::{WaitError, with_deadline};
 use crate::service::call_target::{CallTarget, ResolvedTarget};
 use crate::service::registered_function::RegisteredFunction;
@@ -211,12 +213,14 @@ impl<K: Keyspace> Runtime<K> {
         pollster::block_on(ready).cloned()
     }
 
-    /// Returns the users that have running calls, and how many, where users share the places of functions;
-    /// see [`UserShare`](crate::UserShare).
+    /// Returns the users that have running calls, and how many, where users share the places of functions,
+    /// those with the most first; see [`UserShare`](crate::UserShare).
     #[must_use]
     pub fn user_calls(&self) -> Vec<(Box<str>, usize)> {
-        let calls = self.0.executor.user_calls().into_iter();
-        calls.map(|(user, count)| (user.name(), count)).collect()
+        let mut calls = self.0.executor.user_calls();
+        calls.sort_unstable_by_key(|(_, count)| Reverse(*count));
+        let named = |(user, count): (CallUser, usize)| (user.name(), count);
+        calls.into_iter().map(named).collect()
     }
 
     /// Returns how many calls have waited, or were refused, because their user had its share.

@@ -1,7 +1,5 @@
 //! The metrics of users that share the places of functions.
 
-use std::cmp::Reverse;
-
 use crate::functions::Functions;
 use crate::services::metrics_page::Page;
 
@@ -17,7 +15,6 @@ pub(super) fn write(runtime: &Functions, page: &mut Page) {
         runtime.calls_held_by_share(),
     );
     let mut users = runtime.user_calls();
-    users.sort_unstable_by_key(|(_, calls)| Reverse(*calls));
     users.truncate(USERS_MAX);
     let name = "ferrite_user_running_calls";
     let help = "Calls that run, by user, where several share the places of functions.";

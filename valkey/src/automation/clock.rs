@@ -1,4 +1,4 @@
-//! A timer of the server that keeps triggers and schedules going.
+//! A timer of the server that keeps triggers and schedules going, and has its users counted.
 
 #![allow(unsafe_code, reason = "the callback of a timer")]
 
@@ -8,6 +8,7 @@ use crate::api::context::Context;
 use crate::api::ffi::{Ctx, api};
 use crate::api::panic_guard::guard;
 use crate::automation::duty;
+use crate::execution::caller_share;
 use crate::module::module;
 
 /// Time between two turns, in milliseconds.
@@ -27,13 +28,14 @@ pub(crate) fn start(context: Context<'_>) {
 }
 
 unsafe extern "C" fn turn(ctx: *mut Ctx, _: *mut c_void) {
-    guard("a turn of triggers and schedules", (), || {
+    guard("a turn of the timer", (), || {
         // SAFETY: the server passes a live context.
         let Some(context) = (unsafe { Context::new(ctx) }) else {
             return;
         };
         start(context);
         if let Some(module) = module() {
+            caller_share::turn(context, module.options.share_among_users);
             duty::turn(module, context);
         }
     });

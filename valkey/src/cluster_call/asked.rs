@@ -12,6 +12,7 @@ use crate::cluster_call::gathering::{Gathering, Next, NodeState, error};
 use crate::cluster_call::message::{END, RUN, RunReply, RunRequest, encode_end};
 use crate::cluster_call::primaries::{holds_slots, topology};
 use crate::execution::blocked_client::{WaitingClient, locked_context_of_user};
+use crate::execution::caller_share;
 use crate::execution::job::{Job, PartCall, PartKind};
 use crate::execution::runner::Run;
 use crate::execution::worker_pool::CancelHandle;
@@ -179,6 +180,7 @@ impl Waited {
                     args: asked.args.clone(),
                     timeout: Some(timeout),
                     protocol,
+                    user: caller_share::of_user(around.context, asked.user.as_deref()),
                 };
                 let (id, events) = (gathering.id, around.events.clone());
                 let deliver = move |_, reply| events.tell_waiting(Event::Mapped { id, reply });
@@ -223,6 +225,7 @@ impl Waited {
             args,
             timeout: Some(self.gathering.time_left()),
             protocol: asked.protocol,
+            user: caller_share::of_user(around.context, asked.user.as_deref()),
         };
         let (id, events) = (self.gathering.id, around.events.clone());
         let deliver = move |_, reply| events.tell_waiting(Event::Reduced { id, reply });

@@ -14,6 +14,7 @@ use crate::cluster_call::gathering::error;
 use crate::cluster_call::message::{COMMAND, REPLY, REPLY_BYTES_MAX, RunReply, RunRequest};
 use crate::cluster_call::primaries::holds_slots;
 use crate::execution::blocked_client::locked_context_of_user;
+use crate::execution::caller_share;
 use crate::execution::job::{Job, PartCall, PartKind};
 use crate::execution::runner::Run;
 use crate::execution::worker_pool::CancelHandle;
@@ -132,16 +133,17 @@ impl ServedCalls {
             return Err(format!("BUSY {error}; try again later"));
         }
         let held = holds_slots(context, &slots);
-        // Moved into the pool at once: dropping it takes the lock that this thread holds.
-        let locked = locked_context_of_user(context, user.map(Into::into), database)
-            .ok_or("BUSY the server gives no context for a call; try again later")?;
         let part = PartCall {
             kind: PartKind::Map,
             function,
             args,
             timeout: Some(timeout),
             protocol,
+            user: caller_share::of_user(context, user.as_deref()),
         };
+        // Moved into the pool at once: dropping it takes the lock that this thread holds.
+        let locked = locked_context_of_user(context, user.map(Into::into), database)
+            .ok_or("BUSY the server gives no context for a call; try again later")?;
         let run = Run::without_command(&module.runtime, database, Job::Part(Box::new(part)));
         let (events, key) = (events.clone(), key.clone());
         let deliver = move |_, reply| events.tell_waiting(Event::Served { key, reply });

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ferrite_protocol::resp::{Encoder, Protocol};
-use ferrite_runtime::UserShare;
 use ferrite_runtime::commands::{COMMANDS, Command, Keys, Right, Runs, Scope, Spec};
 use parking_lot::Mutex;
 
@@ -18,6 +17,7 @@ use crate::api::string::Args;
 use crate::cluster_call;
 use crate::commands::manage;
 use crate::execution::blocked_client::{WaitingClient, locked_context_without_client};
+use crate::execution::caller_share;
 use crate::execution::job::Job;
 use crate::execution::main_thread::{self, Outcome};
 use crate::execution::runner::{Polled, Run};
@@ -115,6 +115,7 @@ fn serve(module: &'static Module, spec: &'static Spec, context: Context<'_>, arg
                 spec,
                 protocol,
                 time_max: inside.then_some(module.options.inside_time_max),
+                user: caller_share::of_command(context),
             };
             let run = module
                 .idle
@@ -243,9 +244,8 @@ fn call_async(
                 .is_ok()
                 .then(|| locked_context_without_client(context))
                 .flatten();
-            let begun = module
-                .runtime
-                .call_async(&request, database, UserShare::NOBODY);
+            let user = caller_share::of_command(context);
+            let begun = module.runtime.call_async(&request, database, user);
             match (locked, begun) {
                 (_, Err(error)) => reply.error_display(&error),
                 (None, Ok(_)) => reply.error("BUSY there is no thread for a call; try again later"),

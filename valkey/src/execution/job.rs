@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use ferrite_protocol::resp::Protocol;
 use ferrite_runtime::commands::{BackgroundCall, Spec, map_request, reduce_request};
-use ferrite_runtime::{CallRequest, Delivery, DueRequest, HeldEntry, HeldFunction, ScheduledRun};
+use ferrite_runtime::{
+    CallRequest, Delivery, DueRequest, HeldEntry, HeldFunction, ScheduledRun, UserShare,
+};
 
 use crate::transaction::ServerKeyspace;
 
@@ -31,6 +33,8 @@ pub(crate) struct PartCall {
     pub(crate) args: Vec<Vec<u8>>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) protocol: Protocol,
+    /// The user that it counts for.
+    pub(crate) user: UserShare,
 }
 
 /// The part that a call plays in a command on all nodes.
@@ -49,7 +53,10 @@ impl PartCall {
             PartKind::Map => map_request,
             PartKind::Reduce => reduce_request,
         };
-        request(&self.function, args, self.timeout, database)
+        CallRequest {
+            user: self.user,
+            ..request(&self.function, args, self.timeout, database)
+        }
     }
 }
 
@@ -61,6 +68,8 @@ pub(crate) enum Job {
         protocol: Protocol,
         /// Limits the time of this call further than the server's options do.
         time_max: Option<Duration>,
+        /// The user that the call counts for.
+        user: UserShare,
     },
     /// Runs a function of a library.
     Function {

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use ferrite_protocol::resp::Encoder;
 use ferrite_runtime::commands::{Command, Scope, Spec};
-use ferrite_runtime::{CallRequest, Runtime};
+use ferrite_runtime::{CallRequest, Runtime, UserShare};
 
 use crate::api::context::Context;
 use crate::api::locked_cell::LockedCell;
@@ -114,9 +114,10 @@ async fn run_jobs(runtime: &'static Runtime<ServerKeyspace>, mailbox: Arc<Mailbo
                 spec,
                 protocol,
                 time_max,
+                user,
             } => {
                 let mut reply = Encoder::with_buffer(protocol, mailbox.take_buffer());
-                command(runtime, spec, &call, time_max, &mut reply).await;
+                command(runtime, spec, &call, time_max, user, &mut reply).await;
                 reply.take()
             }
             Job::Function {
@@ -173,6 +174,7 @@ async fn command(
     spec: &'static Spec,
     call: &Call,
     time_max: Option<Duration>,
+    user: UserShare,
     reply: &mut Encoder,
 ) {
     // A call inside a transaction or script has a time of its own, and keeps the main thread.
@@ -189,6 +191,7 @@ async fn command(
             call.set_keys(range_of(request.keys, &slices));
             let mut request = request.request(call.database, None);
             request.may_wait = may_wait;
+            request.user = user;
             let _ = runtime.call(&request, reply).await;
         }
         Ok(Command::Profile(mut request)) => {
@@ -196,11 +199,13 @@ async fn command(
             call.set_keys(range_of(request.keys, &slices));
             let mut request = request.request(call.database, None);
             request.may_wait = may_wait;
+            request.user = user;
             let _ = runtime.profile(&request, reply).await;
         }
         Ok(command) => {
             let scope = Scope {
                 database: call.database,
+                user,
                 ..Scope::default()
             };
             let _ = runtime.run(command, scope, reply).await;

@@ -21,6 +21,9 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     parse,
 };
 
+/// Most users that are shown: those with the most running calls.
+const USERS_MAX: usize = 100;
+
 /// Request for the totals over all functions.
 #[derive(Clone, Copy, Debug)]
 pub struct Stats;
@@ -92,6 +95,12 @@ impl Stats {
             fields.count("async_pending", background.pending as u64);
             fields.count("async_results", background.results as u64);
             fields.count("async_result_bytes", background.result_bytes as u64);
+            fields.count("user_calls_held", runtime.calls_held_by_share());
+            fields.map("user_running_calls", |fields| {
+                for (user, calls) in runtime.user_calls().into_iter().take(USERS_MAX) {
+                    fields.count(&user, calls as u64);
+                }
+            });
         }
         fields.finish(reply);
         Ok(())
