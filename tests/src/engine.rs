@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 use crate::client::Client;
 use crate::program::{program, target_dir};
+use crate::server::memory_kib;
 
 /// The log line of a server that is ready.
 const READY: &str = "Ready to accept connections";
@@ -351,6 +352,22 @@ impl Engine {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// The id of the process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A field of `/proc/<pid>/status`, in KiB.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such field.
+    #[must_use]
+    pub fn memory_kib(&self, field: &str) -> u64 {
+        memory_kib(self.pid(), field)
     }
 
     /// Kills the server at once, as a crash would.

@@ -6,7 +6,7 @@
 )]
 
 use std::error::Error;
-use std::ffi::{CString, c_int};
+use std::ffi::{CString, c_int, c_void};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -152,6 +152,7 @@ fn start(context: Context<'_>, args: &Args) -> Result<(), Box<dyn Error>> {
         trap_handlers::configuration_changed,
     )?;
     subscribe(context, ffi::EVENT_LOADING, rdb::loading)?;
+    subscribe(context, ffi::EVENT_MODULE, modules_changed)?;
     if !listen::start(context) {
         return Err("the server does not tell what happens to keys".into());
     }
@@ -296,6 +297,17 @@ fn server_folder(context: Context<'_>) -> Option<PathBuf> {
             Some(PathBuf::from(String::from_utf8_lossy(text).into_owned()))
         },
     )?
+}
+
+/// Reads the table of commands again when another module has come or gone: a command of the same name may have
+/// other keys now, or write.
+unsafe extern "C" fn modules_changed(ctx: *mut Ctx, _: Event, _: u64, _: *mut c_void) {
+    guard("a change of modules", (), || {
+        // SAFETY: the server passes a live context.
+        if let Some(context) = unsafe { Context::new(ctx) } {
+            command_table::load(context);
+        }
+    });
 }
 
 /// Runs `WASM.REGISTER`: adopts an entry of another server.

@@ -1,9 +1,11 @@
 //! Tries to get through the walls that `docs/security.md` describes, on every host.
 
 mod access_control;
+mod foreign;
 mod foreseen;
 mod names;
 mod promises;
+mod replies;
 mod restricted;
 mod rollback;
 mod samples;

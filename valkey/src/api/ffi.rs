@@ -103,6 +103,8 @@ pub(crate) const KEY_ACCESS: c_int = 1 << 4;
 pub(crate) const KEY_UPDATE: c_int = 1 << 5;
 
 pub(crate) const EVENT_LOADING: u64 = 3;
+/// Another module was loaded or unloaded.
+pub(crate) const EVENT_MODULE: u64 = 9;
 pub(crate) const EVENT_CONFIG: u64 = 16;
 /// A key's value goes away; Redis 7.2 and later, and Valkey.
 pub(crate) const EVENT_KEY: u64 = 17;

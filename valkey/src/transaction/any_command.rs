@@ -11,11 +11,15 @@ use crate::api::key::ValueKind;
 use crate::transaction::command_table::{self, DataCommand};
 use crate::transaction::cost::foreseen::{Between, Cost, Size, between};
 use crate::transaction::cost::shape::Shape;
+use crate::transaction::cost::told_reply::{self, Ask};
 use crate::transaction::journal::Step;
 use crate::transaction::read_set::{ReadKind, hash_of};
 use crate::transaction::server_reads;
 use crate::transaction::typed_ops::CallView;
 use ferrite_protocol::resp::tree::{Token, Tokens};
+
+/// The sizes of a command's keys.
+type Sizes = SmallVec<[Size; 4]>;
 
 /// Elements of a sorted set from which on those of a range are counted first.
 const COUNTED_MIN: usize = 500;
@@ -41,8 +45,17 @@ impl CallView<'_> {
                 .filter_map(|&at| argv.get(at).copied())
                 .collect()
         });
-        self.foreseen_cost(&command, argv, keys.as_deref().unwrap_or_default())
-            .charge(budget)?;
+        let named = keys.as_deref().unwrap_or_default();
+        let sizes = self.sizes(&command, argv, named);
+        let cost = Cost::foresee(command.shape, argv, named.len(), &sizes);
+        cost.charge(budget)?;
+        let mut ask = AskServer {
+            view: self,
+            budget,
+            cost,
+        };
+        let told = told_reply::tell(argv, named, &sizes, &mut ask);
+        Cost::at_least(told.reply_bytes, told.written_bytes).charge(budget)?;
         let mut bytes = Vec::new();
         let ran = self.run(&command, argv, keys.as_deref(), budget, &mut bytes);
         self.note_work(argv, COMMAND.saturating_add(budget.work()));
@@ -64,10 +77,10 @@ impl CallView<'_> {
         Ok(())
     }
 
-    /// Foresees a command's cost, by the sizes of its keys if they matter.
-    fn foreseen_cost(&self, command: &DataCommand, argv: &[&[u8]], keys: &[&[u8]]) -> Cost {
+    /// Returns the sizes of a command's keys, if they matter.
+    fn sizes(&self, command: &DataCommand, argv: &[&[u8]], keys: &[&[u8]]) -> Sizes {
         if !command.shape.needs_sizes() {
-            return Cost::foresee(command.shape, argv, keys.len(), &[]);
+            return Sizes::new();
         }
         let size = |name: &[u8]| {
             let key = self.call.key(name);
@@ -81,7 +94,7 @@ impl CallView<'_> {
                 },
             }
         };
-        let mut sizes: SmallVec<[Size; 4]> = keys.iter().map(|name| size(name)).collect();
+        let mut sizes: Sizes = keys.iter().map(|name| size(name)).collect();
         if command.shape == Shape::Between {
             let elements = |size: &Size| matches!(size, Size::Elements(len) if *len > COUNTED_MIN);
             if sizes.iter().any(elements)
@@ -91,7 +104,7 @@ impl CallView<'_> {
                 sizes = SmallVec::from_slice(&[Size::Elements(count)]);
             }
         }
-        Cost::foresee(command.shape, argv, keys.len(), &sizes)
+        sizes
     }
 
     /// Notes what doing this command again takes, if it is the last read or step.
@@ -183,6 +196,62 @@ impl CallView<'_> {
                 None => (Err(failed()), 0),
             }
         })
+    }
+}
+
+/// Asks the server, for the module itself, what a reply will be made of.
+struct AskServer<'a, 'v, 'b> {
+    view: &'a CallView<'v>,
+    budget: &'a Budget<'b>,
+    /// What the command itself costs.
+    cost: Cost,
+}
+
+impl AskServer<'_, '_, '_> {
+    fn number(&self, argv: &[&[u8]]) -> u64 {
+        let read = |reply: &[u8]| match Tokens::new(reply).next() {
+            Some(Token::Int(number)) => u64::try_from(number).unwrap_or(0),
+            _ => 0,
+        };
+        server_reads::command(self.view.context, argv, Format::Own, read).unwrap_or(0)
+    }
+}
+
+impl Ask for AskServer<'_, '_, '_> {
+    fn memory(&mut self, key: &[u8]) -> u64 {
+        self.number(&[b"MEMORY", b"USAGE", key, b"SAMPLES", b"0"])
+    }
+
+    fn string(&mut self, key: &[u8]) -> u64 {
+        let name = self.view.context.string(key);
+        match self.view.context.open_unnoticed(name.borrow()) {
+            Some(open) if open.kind() == ValueKind::String => open.len() as u64,
+            _ => 0,
+        }
+    }
+
+    fn field(&mut self, key: &[u8], field: &[u8]) -> u64 {
+        self.number(&[b"HSTRLEN", key, field])
+    }
+
+    fn elements(&mut self, argv: &[&[u8]]) -> Vec<Vec<u8>> {
+        // Finding them takes as long as the command.
+        if self.cost.charge(self.budget).is_err() {
+            return Vec::new();
+        }
+        let read = |reply: &[u8]| {
+            let elements = Tokens::new(reply).filter_map(|token| match token {
+                Token::Bulk(element) => Some(element.to_vec()),
+                _ => None,
+            });
+            elements.collect()
+        };
+        server_reads::command(self.view.context, argv, Format::Own, read).unwrap_or_default()
+    }
+
+    fn may_go_on(&mut self, work: u64, reply_bytes: u64) -> bool {
+        self.budget.charge(work).is_ok()
+            && reply_bytes <= self.budget.bounds().reply_bytes_max as u64
     }
 }
 

@@ -1,5 +1,5 @@
 //! The table of the server's commands, for permissions and for undoing: read from `COMMAND` when
-//! the module starts, and again for a name that is not in it.
+//! the module starts, when another module comes or goes, and again for a name that is not in it.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -79,21 +79,21 @@ pub(crate) struct DataCommand {
 
 /// Reads the table of the server's commands. Returns false if the server does not return it.
 pub(crate) fn load(context: Context<'_>) -> bool {
-    fill(context, &[b"COMMAND"])
+    let mut all = Table::default();
+    fill(context, &[b"COMMAND"], &mut all);
+    let is_told = !all.is_empty();
+    if is_told {
+        *TABLE.write() = all;
+    }
+    is_told
 }
 
-fn fill(context: Context<'_>, argv: &[&[u8]]) -> bool {
+fn fill(context: Context<'_>, argv: &[&[u8]], table: &mut Table) {
     server_reads::command(context, argv, Format::Own, |reply| {
-        let Some(tree) = Tree::read(reply) else {
-            return false;
-        };
-        let mut table = TABLE.write();
-        for command in tree.list() {
-            add(command, &mut table);
+        if let Some(tree) = Tree::read(reply) {
+            tree.list().iter().for_each(|command| add(command, table));
         }
-        !table.is_empty()
-    })
-    .unwrap_or(false)
+    });
 }
 
 fn add(command: &Tree<'_>, table: &mut Table) {
@@ -173,7 +173,9 @@ pub(crate) fn look_up(
     let info = find(argv).or_else(|| {
         // It may belong to a module that was loaded later.
         let name = argv.first()?;
-        fill(context?, &[b"COMMAND", b"INFO", name]);
+        let mut found = Table::default();
+        fill(context?, &[b"COMMAND", b"INFO", name], &mut found);
+        TABLE.write().extend(found);
         find(argv)
     });
     let info = info

@@ -13,6 +13,7 @@ use crate::api::key::{OpenKey, ValueKind};
 use crate::api::string::{Borrowed, Owned};
 use crate::transaction::call::Call;
 use crate::transaction::cost::listing::Listing;
+use crate::transaction::cost::random::RandomElements;
 use crate::transaction::read_set::{ReadKind, hash_of, hash_result};
 use crate::transaction::write_set::KeyRef;
 
@@ -173,8 +174,9 @@ pub(crate) fn command<R>(
     command_within(context, argv, format, None, read)
 }
 
-/// The same, within a budget: a command that lists names is charged while it runs. Once the budget is
-/// exceeded, the reply is not the whole one.
+/// The same, within a budget: a command that lists names is charged while it runs, and the reply of one that
+/// chooses elements with repetition ends when it is too long. Once the budget is exceeded, the reply is not
+/// the whole one.
 pub(crate) fn command_within<R>(
     context: Context<'_>,
     argv: &[&[u8]],
@@ -182,6 +184,12 @@ pub(crate) fn command_within<R>(
     budget: Option<&Budget<'_>>,
     read: impl FnOnce(&[u8]) -> R,
 ) -> Option<R> {
+    if let Some(random) = RandomElements::of(argv) {
+        let reply = random.run(budget, |argv, take| {
+            one_command(context, argv, format, |reply| take(reply))
+        })?;
+        return Some(read(&reply));
+    }
     let Some(listing) = Listing::of(argv) else {
         return one_command(context, argv, format, read);
     };

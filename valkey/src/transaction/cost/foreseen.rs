@@ -269,6 +269,15 @@ impl Cost {
         self.work = self.work.saturating_add(units);
     }
 
+    /// The cost of a reply, and of what is written, that are at least so long.
+    pub(crate) const fn at_least(reply_bytes: u64, written_bytes: u64) -> Self {
+        Self {
+            work: 0,
+            written_bytes,
+            reply_bytes,
+        }
+    }
+
     /// Charges a budget for it.
     ///
     /// # Errors
@@ -309,6 +318,13 @@ fn places(first: Option<i64>, last: Option<i64>, len: u64) -> (u64, u64) {
         place(last).saturating_add(1)
     };
     (place(first).min(len), end.min(len))
+}
+
+/// Returns true if these places are the first and the last of a command's only value.
+pub(crate) fn whole_range(first: Option<&&[u8]>, last: Option<&&[u8]>, sizes: &[Size]) -> bool {
+    let place = |word: Option<&&[u8]>| word.and_then(|text| parse_integer(text));
+    let len = total(sizes);
+    places(place(first), place(last), len) == (0, len)
 }
 
 /// The byte in which the number of a bit, or of an integer of up to 64 bits after `#`, ends at most.

@@ -2,4 +2,6 @@
 
 pub(crate) mod foreseen;
 pub(crate) mod listing;
+pub(crate) mod random;
 pub(crate) mod shape;
+pub(crate) mod told_reply;
