@@ -4,6 +4,7 @@ mod bed;
 mod bundle;
 mod call;
 mod compile;
+mod compilers;
 mod host_calls;
 mod images;
 mod isolation;
@@ -14,7 +15,10 @@ mod rewind;
 mod sharing;
 mod steps;
 
-use criterion::{criterion_group, criterion_main};
+use std::ffi::OsString;
+use std::io;
+
+use criterion::{Criterion, criterion_group};
 
 criterion_group!(
     benches,
@@ -31,4 +35,12 @@ criterion_group!(
     sharing::bench,
     rewind::bench
 );
-criterion_main!(benches);
+
+fn main() -> io::Result<()> {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if !compilers::run(&arguments)? {
+        benches();
+        Criterion::default().configure_from_args().final_summary();
+    }
+    Ok(())
+}

@@ -1,10 +1,13 @@
-//! Compiling through the command line, compared with wasmtime's own.
+//! Compiling through the command line, and within one process, compared with wasmtime's compiler alone.
+//!
+//! Wasmtime's part is played by the binary of the benchmarks, which has the version of wasmtime that the compiler
+//! has, and takes the same settings. It does all that `wasmtime compile` does.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use ferrite_benches::modules::{Size, generated};
 use serde::{Deserialize, Serialize};
 
@@ -12,19 +15,25 @@ use super::figures::Figures;
 use crate::binaries::{self, BuildProfile};
 use crate::examples;
 use crate::run;
-use crate::tools;
 use crate::wasmc;
 use crate::workspace::Workspace;
 
 /// Number of turns of each compiler.
 const ROUNDS: usize = 7;
 
+/// Folders below the workspace and their files with these extensions, beside the examples: modules to compile
+/// within one process. What is not built is left out.
+const CORPUS: [(&str, &str); 2] = [
+    ("benches/functions/kernels", "wat"),
+    ("target/javascript", "wasm"),
+];
+
 /// The figures of this part.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Compile {
-    /// Output of `wasmtime --version`; `None` if the program is not available.
-    pub(super) wasmtime: Option<String>,
     pub(super) rows: Vec<Row>,
+    /// Compilations within one process.
+    pub(super) within: Vec<Within>,
 }
 
 /// Figures of one module; times of whole processes, in milliseconds.
@@ -36,45 +45,77 @@ pub(super) struct Row {
     pub(super) ours: Figures,
     /// Compiling again, with the artifact in the cache.
     pub(super) cached: Figures,
-    /// `wasmtime compile` with the same metering.
+    /// Wasmtime alone.
     pub(super) wasmtimes: Figures,
+}
+
+/// Figures of one module, compiled in one process by both in turn, in milliseconds.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Within {
+    pub(super) module: String,
+    /// Bytes of the module, of a component once it is flattened.
+    pub(super) bytes: u64,
+    pub(super) wasmtimes: Figures,
+    pub(super) ours: Figures,
 }
 
 /// # Errors
 /// If something does not build or a module is refused.
 pub(super) fn measure(workspace: &Workspace, profile: BuildProfile) -> Result<Compile> {
+    let peer = benchmarks(workspace)?;
     let wasmc = binaries::wasmc(workspace, profile)?;
-    let wasmtime = wasmtime(workspace);
+    let examples: Vec<_> = examples::build(workspace)?
+        .into_iter()
+        .map(|example| (example.name, example.source))
+        .collect();
+    Ok(Compile {
+        rows: whole_processes(workspace, &wasmc, &peer, &examples)?,
+        within: within_one_process(workspace, &peer, examples)?,
+    })
+}
+
+fn whole_processes(
+    workspace: &Workspace,
+    wasmc: &Path,
+    peer: &Path,
+    examples: &[(String, PathBuf)],
+) -> Result<Vec<Row>> {
     let folder = workspace.target.join("bench/compile");
     std::fs::create_dir_all(&folder)
         .with_context(|| format!("cannot make {}", folder.display()))?;
+    let mut modules = Vec::new();
+    for size in Size::ALL {
+        let file = folder.join(size.name()).with_extension("wasm");
+        std::fs::write(&file, generated(size, 0))?;
+        modules.push((format!("generated, {}", size.name()), file));
+    }
+    modules.extend(
+        examples
+            .iter()
+            .filter(|(name, _)| name == "json_patch")
+            .cloned(),
+    );
+    let cache = folder.join("cache");
     let mut rows = Vec::new();
-    for (module, file) in modules(workspace, &folder)? {
+    for (module, file) in modules {
         let source_bytes = std::fs::metadata(&file)?.len();
         let (mut ours, mut cached, mut wasmtimes) = (Vec::new(), Vec::new(), Vec::new());
-        let cache = folder.join("cache");
         let compile =
-            || wasmc::compile_command(workspace, &wasmc, &cache, std::slice::from_ref(&file));
-        // A first run, so that no measured run pays for reading the program from disk.
+            || wasmc::compile_command(workspace, wasmc, &cache, std::slice::from_ref(&file));
+        let wasmtime = || {
+            let mut command = workspace.command(peer);
+            command.arg("wasmtime-compile").arg(&file);
+            command.arg(folder.join("wasmtime.cwasm"));
+            command
+        };
+        // First runs, so that no measured run pays for reading a program from disk.
         quietly(&mut compile())?;
+        quietly(&mut wasmtime())?;
         for _ in 0..ROUNDS {
             clear(&cache)?;
             ours.push(quietly(&mut compile())?);
             cached.push(quietly(&mut compile())?);
-            if let Some(wasmtime) = &wasmtime {
-                let mut command = workspace.command(wasmtime);
-                command.args([
-                    "compile",
-                    "-W",
-                    "fuel=1000000000",
-                    "-W",
-                    "epoch-interruption=y",
-                    "-o",
-                ]);
-                command.arg(folder.join("wasmtime.cwasm")).arg(&file);
-                // wasmtime meters only with `fuel` given; the number is not compiled in.
-                wasmtimes.push(quietly(&mut command)?);
-            }
+            wasmtimes.push(quietly(&mut wasmtime())?);
         }
         let row = Row {
             module,
@@ -83,25 +124,116 @@ pub(super) fn measure(workspace: &Workspace, profile: BuildProfile) -> Result<Co
             cached: Figures::milliseconds(cached),
             wasmtimes: Figures::milliseconds(wasmtimes),
         };
-        let (ours, cached, theirs) = (
+        println!(
+            "{}: {:.1} ms, cached {:.1} ms, wasmtime {:.1} ms",
+            row.module,
             row.ours.median(),
             row.cached.median(),
-            row.wasmtimes.median(),
-        );
-        println!(
-            "{}: {ours:.1} ms, cached {cached:.1} ms, wasmtime {theirs:.1} ms",
-            row.module
+            row.wasmtimes.median()
         );
         rows.push(row);
     }
-    let version =
-        wasmtime.map(|wasmtime| run::output(workspace.command(wasmtime).arg("--version")));
-    Ok(Compile {
-        wasmtime: version
-            .transpose()?
-            .map(|version| version.trim().to_owned()),
-        rows,
-    })
+    Ok(rows)
+}
+
+fn within_one_process(
+    workspace: &Workspace,
+    peer: &Path,
+    mut modules: Vec<(String, PathBuf)>,
+) -> Result<Vec<Within>> {
+    for (folder, extension) in CORPUS {
+        let mut found = Vec::new();
+        find(&workspace.root.join(folder), extension, &mut found)?;
+        found.sort();
+        if found.is_empty() {
+            println!("note: there is no .{extension} in {folder}");
+        }
+        modules.extend(found);
+    }
+    let mut within = Vec::new();
+    for (module, file) in modules {
+        // A program in JavaScript is compiled by an engine, which is a module of its own here.
+        if file.extension().is_some_and(|extension| extension == "js") {
+            continue;
+        }
+        let mut command = workspace.command(peer);
+        let printed = run::output(command.arg("compile-ratio").arg(&file))
+            .with_context(|| format!("{} does not compile", file.display()))?;
+        let row = Within::read(module, &printed)?;
+        println!(
+            "{}: {:.2} of wasmtime's time",
+            row.module,
+            row.ours.over(&row.wasmtimes).median()
+        );
+        within.push(row);
+    }
+    Ok(within)
+}
+
+impl Within {
+    /// Reads the line that the benchmarks' binary prints.
+    fn read(module: String, line: &str) -> Result<Self> {
+        let unknown = || anyhow!("the benchmarks printed {line:?} for {module}");
+        let times = |text: &str| -> Option<Figures> {
+            text.split(',')
+                .map(|time| time.parse::<f64>().ok())
+                .collect()
+        };
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [bytes, wasmtimes, ours] = words[..] else {
+            return Err(unknown());
+        };
+        Ok(Self {
+            bytes: bytes.parse().ok().ok_or_else(unknown)?,
+            wasmtimes: times(wasmtimes).ok_or_else(unknown)?,
+            ours: times(ours).ok_or_else(unknown)?,
+            module,
+        })
+    }
+}
+
+/// Finds files with this extension, at any depth; none if there is no such folder.
+fn find(folder: &Path, extension: &str, found: &mut Vec<(String, PathBuf)>) -> Result<()> {
+    if !folder.is_dir() {
+        return Ok(());
+    }
+    let entries =
+        std::fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
+    for entry in entries {
+        let path = entry?.path();
+        if path.is_dir() {
+            find(&path, extension, found)?;
+        } else if path.extension().is_some_and(|one| one == extension) {
+            let name = path.file_stem().unwrap_or_default().to_string_lossy();
+            found.push((name.into_owned(), path));
+        }
+    }
+    Ok(())
+}
+
+/// Builds the benchmarks and returns the path of their binary.
+fn benchmarks(workspace: &Workspace) -> Result<PathBuf> {
+    let mut build = workspace.cargo(["bench", "--package", "ferrite-benches", "--bench", "all"]);
+    let messages = run::output(build.args(["--no-run", "--message-format", "json"]))?;
+    messages
+        .lines()
+        .find_map(executable)
+        .context("cargo did not say where the benchmarks' binary is")
+}
+
+/// Returns the binary of the benchmarks, if a message of cargo is about it.
+fn executable(message: &str) -> Option<PathBuf> {
+    #[derive(Deserialize)]
+    struct Message {
+        executable: Option<PathBuf>,
+        target: Target,
+    }
+    #[derive(Deserialize)]
+    struct Target {
+        kind: Vec<String>,
+    }
+    let Message { executable, target } = serde_json::from_str(message).ok()?;
+    executable.filter(|_| target.kind == ["bench"])
 }
 
 /// Removes every file in a cache. Its folders stay, as in a cache that is in use.
@@ -119,35 +251,37 @@ fn clear(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn modules(workspace: &Workspace, folder: &Path) -> Result<Vec<(String, PathBuf)>> {
-    let mut modules = Vec::new();
-    for size in Size::ALL {
-        let file = folder.join(size.name()).with_extension("wasm");
-        std::fs::write(&file, generated(size, 0))?;
-        modules.push((format!("generated, {}", size.name()), file));
-    }
-    for function in examples::build(workspace)?
-        .into_iter()
-        .filter(|function| function.name == "json_patch")
-    {
-        modules.push((function.name, function.source));
-    }
-    Ok(modules)
-}
-
-/// wasmtime's own command line, of the version in the lock file, if it is available.
-fn wasmtime(workspace: &Workspace) -> Option<PathBuf> {
-    match tools::wasmtime(workspace) {
-        Ok(path) => Some(path),
-        Err(error) => {
-            println!("note: `wasmtime compile` takes no part: {error:#}");
-            None
-        }
-    }
-}
-
 fn quietly(command: &mut Command) -> Result<Duration> {
     let (printed, time) = run::timed(|| run::output(command))?;
     drop(printed);
     Ok(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_of_the_benchmarks_are_read() {
+        let read = |line| Within::read("m".to_owned(), line);
+        let row = read("1234 1.5,2 3,4.25\n").unwrap();
+        assert_eq!((row.bytes, row.wasmtimes.count()), (1234, 2));
+        assert!((row.ours.over(&row.wasmtimes).high() - 2.125).abs() < f64::EPSILON);
+        for wrong in ["", "1234 1.5", "1234 1.5 x", "x 1 2", "1 2 3 4"] {
+            let error = read(wrong).unwrap_err().to_string();
+            assert!(error.contains("for m"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_binary_is_found_among_messages() {
+        let message = |kind: &str| {
+            format!(
+                r#"{{"reason":"compiler-artifact","target":{{"kind":["{kind}"]}},"executable":"/t/all"}}"#
+            )
+        };
+        assert_eq!(executable(&message("bench")), Some("/t/all".into()));
+        assert_eq!(executable(&message("custom-build")), None);
+        assert_eq!(executable(r#"{"reason":"build-finished"}"#), None);
+    }
 }

@@ -69,7 +69,7 @@ enum Part {
     Store,
     /// Starting the server, loading functions, memory, the binary's size
     Cold,
-    /// Compiling, beside wasmtime's own command line
+    /// Compiling, beside wasmtime's compiler alone
     Compile,
     /// The benchmarks in `benches/`
     InProcess,

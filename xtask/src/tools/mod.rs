@@ -180,28 +180,3 @@ fn make_executable(file: &Path) -> Result<()> {
     std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o755))
         .with_context(|| format!("cannot make {} executable", file.display()))
 }
-
-/// The features that `wasmtime compile` needs. With all features its build takes three times as
-/// long, and it compiles no faster.
-const WASMTIME_FEATURES: &str = "clap/default,compile,gc,gc-null,parallel-compilation,threads,wat";
-
-/// wasmtime's own command line, at wasmtime's version in the lock file.
-///
-/// # Errors
-/// If the registry lacks it or it does not build.
-pub(crate) fn wasmtime(workspace: &Workspace) -> Result<PathBuf> {
-    let specification = run::output(&mut workspace.cargo(["pkgid", "wasmtime"]))?;
-    let version = specification
-        .trim()
-        .rsplit(['@', '#'])
-        .next()
-        .unwrap_or_default();
-    let binary = workspace.target.join("tools/bin/wasmtime");
-    if !binary.is_file() {
-        let mut command = workspace.cargo(["install", "--locked", "--quiet", "--root"]);
-        command.arg(workspace.target.join("tools"));
-        command.args(["--no-default-features", "--features", WASMTIME_FEATURES]);
-        run::run(command.arg(format!("wasmtime-cli@{version}")))?;
-    }
-    Ok(binary)
-}

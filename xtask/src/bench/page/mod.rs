@@ -8,7 +8,7 @@ use ferrite_benches::modules::Size;
 
 use super::cells::{or_dash, rates, spread, times};
 use super::cold::{Cold, Loads};
-use super::compile::Compile;
+use super::compile::{Compile, Within};
 use super::figures::{Figures, Short};
 use super::in_process::InProcess;
 use super::load::Shape;
@@ -298,31 +298,64 @@ fn kilobytes(bytes: u64) -> String {
 
 fn compilers(page: &mut String, compile: &Compile) -> std::fmt::Result {
     writeln!(page, "## Compiling\n")?;
-    let wasmtime = compile.wasmtime.as_deref().unwrap_or("wasmtime");
     writeln!(
         page,
         "Whole processes, in milliseconds: `ferrite-wasmc compile` into a cache without it, again with the artifact in"
     )?;
     writeln!(
         page,
-        "the cache, and `{wasmtime}`'s `compile` with fuel and epochs on.\n"
+        "the cache, and the same version of wasmtime alone with the same settings, which does not count fuel.\n"
     )?;
     writeln!(
         page,
         "| module | source | compile | cached | wasmtime | ratio |\n|---|---|---|---|---|---|"
     )?;
     for row in &compile.rows {
-        let peer = (row.wasmtimes.count() > 0).then_some(&row.wasmtimes);
-        let (theirs, ratio) = (
-            or_dash(peer.map(spread)),
-            or_dash(peer.map(|peer| times(&row.ours.over(peer)))),
-        );
-        let (ours, cached) = (spread(&row.ours), spread(&row.cached));
+        let [ours, cached, theirs] = [&row.ours, &row.cached, &row.wasmtimes].map(spread);
         writeln!(
             page,
-            "| {} | {} | {ours} | {cached} | {theirs} | {ratio} |",
+            "| {} | {} | {ours} | {cached} | {theirs} | {} |",
             row.module,
-            kilobytes(row.source_bytes)
+            kilobytes(row.source_bytes),
+            times(&row.ours.over(&row.wasmtimes))
+        )?;
+    }
+    within_one_process(page, &compile.within)
+}
+
+fn within_one_process(page: &mut String, within: &[Within]) -> std::fmt::Result {
+    if within.is_empty() {
+        return writeln!(page);
+    }
+    writeln!(page, "\n### Within one process\n")?;
+    writeln!(
+        page,
+        "All steps from a module to its artifact, and wasmtime's compilation alone, in turn, in milliseconds. A start is"
+    )?;
+    let ratios: Vec<Figures> = within
+        .iter()
+        .map(|row| row.ours.over(&row.wasmtimes))
+        .collect();
+    let all: Figures = ratios.iter().map(Figures::median).collect();
+    writeln!(
+        page,
+        "not run. The median of the ratios is {:.2}, the highest {:.2}.\n",
+        all.median(),
+        all.high()
+    )?;
+    writeln!(
+        page,
+        "| module | size | compile | wasmtime | ratio |\n|---|---|---|---|---|"
+    )?;
+    for (row, ratio) in within.iter().zip(&ratios) {
+        writeln!(
+            page,
+            "| `{}` | {} | {} | {} | {} |",
+            row.module,
+            kilobytes(row.bytes),
+            spread(&row.ours),
+            spread(&row.wasmtimes),
+            times(ratio)
         )?;
     }
     writeln!(page)
