@@ -127,14 +127,26 @@ struct ferrite_block {
     max_align_t data[];
 };
 
-/* The current call: its memory, the memory of its scans' pages, its error, and the number of inputs
- * taken. */
+/* Bytes of a call's memory that are part of the module's from the start. A call that needs no more does
+ * not grow the memory, which a host undoes after each call, for several microseconds. Other machines have
+ * none of it, so that their tools see every allocation. */
+#ifndef __wasm__
+#undef FERRITE_FIRST_BYTES
+#define FERRITE_FIRST_BYTES 0
+#elif !defined(FERRITE_FIRST_BYTES)
+#define FERRITE_FIRST_BYTES 16384
+#endif
+
+/* The current call: its memory, the memory of its scans' pages, its error, the number of inputs taken,
+ * and its first bytes, of which `used` are taken. */
 FERRITE_UNUSED static struct {
     struct ferrite_block *blocks, *pages;
     ferrite_bytes error;
     const char *name;
     const char *parameters;
     int32_t taken;
+    size_t used;
+    max_align_t first[FERRITE_FIRST_BYTES / sizeof(max_align_t) + 1];
 } ferrite_state;
 
 /* Logs a message and traps, for internal errors. The whole call is undone. */
@@ -144,15 +156,41 @@ FERRITE_FN _Noreturn void ferrite_panic(const char *message)
     __builtin_trap();
 }
 
-/* Allocates memory that is given back with the others of its list. */
-FERRITE_FN void *ferrite_alloc_in(struct ferrite_block **list, size_t size)
+/* Adds a block to a list, with whose others it is given back. */
+FERRITE_FN void *ferrite_link(struct ferrite_block **list, struct ferrite_block *block)
 {
-    struct ferrite_block *block = malloc(sizeof *block + size);
     if (!block)
         ferrite_panic("panic: out of memory");
     block->next = *list;
     *list = block;
     return block->data;
+}
+
+/* The size of a block for `size` bytes, or of none that there can be. */
+FERRITE_FN size_t ferrite_block_size(size_t size)
+{
+    return size < SIZE_MAX / 2 ? sizeof(struct ferrite_block) + size : SIZE_MAX / 2;
+}
+
+/* Allocates memory that belongs to the call. */
+FERRITE_FN void *ferrite_alloc(size_t size)
+{
+    size_t whole = ferrite_block_size(size), align = sizeof(max_align_t);
+    if (ferrite_state.used + whole > FERRITE_FIRST_BYTES)
+        return ferrite_link(&ferrite_state.blocks, malloc(whole));
+    void *block = (char *)ferrite_state.first + ferrite_state.used;
+    ferrite_state.used += (whole + align - 1) / align * align;
+    return ferrite_link(&ferrite_state.blocks, block);
+}
+
+/* Gives back a block of the call's memory. The newest goes first. */
+FERRITE_FN void ferrite_free(struct ferrite_block *block)
+{
+    size_t place = (uintptr_t)block - (uintptr_t)ferrite_state.first, end = FERRITE_FIRST_BYTES;
+    if (place < end)
+        ferrite_state.used = place;
+    else
+        free(block);
 }
 
 /* Gives back the memory that came into a list after the block `mark`. */
@@ -161,14 +199,8 @@ FERRITE_FN void ferrite_free_to(struct ferrite_block **list, const struct ferrit
     while (*list != mark) {
         struct ferrite_block *block = *list;
         *list = block->next;
-        free(block);
+        ferrite_free(block);
     }
-}
-
-/* Allocates memory that belongs to the call. */
-FERRITE_FN void *ferrite_alloc(size_t size)
-{
-    return ferrite_alloc_in(&ferrite_state.blocks, size);
 }
 
 /* The present end of the call's memory, for ferrite_release. */
@@ -939,7 +971,7 @@ FERRITE_FN bool ferrite_next_page(ferrite_scan *scan)
         return false;
     ferrite_leave_page(scan);
     size_t len = (size_t)(reply.end - reply.at);
-    scan->page = ferrite_alloc_in(&ferrite_state.pages, len);
+    scan->page = ferrite_link(&ferrite_state.pages, malloc(ferrite_block_size(len)));
     memcpy(scan->page, reply.at, len);
     ferrite_release(mark);
     scan->rest = (ferrite_reply){ scan->page, scan->page + len };
@@ -1072,6 +1104,26 @@ FERRITE_FN void ferrite_run(const char *name, const char *parameters, bool (*bod
         ferrite_abi_reply_error(ferrite_state.error.ptr, (int32_t)ferrite_state.error.len);
     ferrite_free_to(&ferrite_state.blocks, NULL);
     ferrite_free_to(&ferrite_state.pages, NULL);
+}
+
+/* Gives malloc memory before the first call: `pieces` of 64 KiB. At the top level of a file that has entries,
+ * with a semicolon. An isolated call whose malloc grows the memory makes the host undo that, for several
+ * microseconds; it begins with what a start has grown. What the functions of this header allocate comes
+ * from their own bytes first, and needs none of this. */
+#define FERRITE_HEAP(pieces)                                                                       \
+    __attribute__((constructor)) static void ferrite_start_heap(void)                              \
+    {                                                                                              \
+        ferrite_start_heap_of(pieces);                                                             \
+    }                                                                                              \
+    _Static_assert((pieces) > 0, "some memory")
+
+FERRITE_FN void ferrite_start_heap_of(uint32_t pieces)
+{
+    /* With the allocator's own data, a piece takes 64 KiB in zig's C library, which grows by as much. */
+    struct ferrite_block *list = NULL, *piece;
+    while (pieces-- > 0 && (piece = malloc(60000)))
+        ferrite_link(&list, piece);
+    ferrite_free_to(&list, NULL);
 }
 
 /* Opens the body of an entry: a block that returns true if it replied. `parameters` is a text that

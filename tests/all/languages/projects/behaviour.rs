@@ -353,7 +353,21 @@ fn c() {
         "ERR a reply must be UTF-8 text, not \"\\xf0\\x9f\""
     );
     assert_eq!(call(&mut client, "some_keys", "k:*"), Reply::Int(1));
+    a_heap_from_the_start_does_not_grow(&mut client);
     names_of_earlier_pages_take_no_memory(&server, &mut client);
+}
+
+/// The functions have 128 KiB, and a heap of 256 KiB from their start.
+fn a_heap_from_the_start_does_not_grow(client: &mut Client) {
+    for blocks in ["0", "3"] {
+        let profile = client.call(&["WASM.PROFILE", "m.heap", "ARGS", blocks]);
+        let profile = profile.elements().expect("a profile");
+        let memory = profile
+            .array_windows()
+            .find(|[name, _]| name.text() == Some("memory_bytes"))
+            .map(|[_, bytes]| bytes);
+        assert_eq!(memory, Some(&Reply::Int(384 << 10)), "{blocks}");
+    }
 }
 
 /// The names of all keys together have four times as many bytes as the function may use.

@@ -118,6 +118,26 @@ FERRITE_FUNCTION(some_keys, "pattern")
     return ferrite_reply_bool(ferrite_equal(key, other));
 }
 
+FERRITE_HEAP(4);
+
+/* Allocates by malloc, in sizes of several kinds, what the argument says: 0 to 3 blocks. */
+FERRITE_FUNCTION(heap, "blocks")
+{
+    static const size_t sizes[] = { 20, 3000, 40000 };
+    int64_t blocks, sum = 0;
+    if (!ferrite_take_i64("blocks", &blocks) || !ferrite_take_end())
+        return false;
+    for (int64_t i = 0; i < blocks && i < 3; i++) {
+        unsigned char *block = malloc(sizes[i]);
+        if (!block)
+            return ferrite_fail(ferrite_text("ERR out of memory"));
+        memset(block, 1, sizes[i]);
+        sum += block[sizes[i] - 1];
+        free(block);
+    }
+    return ferrite_reply_i64(sum);
+}
+
 FERRITE_FUNCTION(watched, "values")
 {
     return ferrite_reply_simple("OK");
