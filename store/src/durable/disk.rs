@@ -1,5 +1,7 @@
 //! The storage engine: one database directory with three maps.
 
+use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,6 +18,10 @@ const OPEN_TABLES_MAX: usize = 64;
 const MEMTABLE_BYTES: u64 = 16 << 20;
 /// Most bytes of the journals.
 const JOURNAL_BYTES: u64 = 256 << 20;
+
+/// A closed store leaves at most this many bytes in the journal: a start reads one in twice the time that it
+/// takes to read a table.
+const JOURNAL_LEFT_BYTES: u64 = 4 << 20;
 
 /// Time between two looks at the engine while it writes tables.
 const TABLE_POLL_INTERVAL: Duration = Duration::from_millis(5);
@@ -60,7 +66,7 @@ impl Disk {
         }
         drop(Self::open_at(unfinished.clone())?);
         std::fs::rename(&unfinished, path).map_err(unusable)?;
-        let folder = std::fs::File::open(directory).map_err(unusable)?;
+        let folder = File::open(directory).map_err(unusable)?;
         folder.sync_all().map_err(unusable)
     }
 
@@ -133,8 +139,124 @@ impl Disk {
     }
 }
 
+impl Disk {
+    /// Empties the journal if it is long, once all that it has is in tables. Nothing may be written any more.
+    pub(super) fn empty_journal(&self, directory: &Path) -> Result<(), EmptyJournalError> {
+        let Some(journal) = only_journal(&versioned(directory))? else {
+            return Ok(());
+        };
+        // Most of the file may be room that is reserved, and not used.
+        if used_bytes(&journal)? <= JOURNAL_LEFT_BYTES {
+            return Ok(());
+        }
+        self.store_anew()?;
+        // The engine may have begun a new journal; that it does not need the old one is its own matter then.
+        if only_journal(&versioned(directory))?.as_ref() == Some(&journal) {
+            let file = File::options().write(true).open(&journal)?;
+            file.set_len(0)?;
+            file.sync_all()?;
+        }
+        Ok(())
+    }
+}
+
+/// Reason why a journal was not emptied. It is read by the next start, then.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum EmptyJournalError {
+    /// The engine did not write a table.
+    #[error(transparent)]
+    Engine(#[from] fjall::Error),
+    /// The file cannot be read or changed.
+    #[error(transparent)]
+    File(#[from] std::io::Error),
+}
+
+/// Returns the engine's journal; `None` if it has several.
+fn only_journal(folder: &Path) -> std::io::Result<Option<PathBuf>> {
+    let mut found = None;
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "jnl")
+            && found.replace(path).is_some()
+        {
+            return Ok(None);
+        }
+    }
+    Ok(found)
+}
+
+/// Bytes of a file that the file system keeps.
+fn used_bytes(path: &Path) -> std::io::Result<u64> {
+    /// What the system counts in, whatever the file system's own blocks are.
+    const BLOCK: u64 = 512;
+    Ok(std::fs::metadata(path)?.blocks() * BLOCK)
+}
+
 /// Free space of the file system that a directory is on, in bytes.
 pub(super) fn free_bytes(directory: &Path) -> std::io::Result<u64> {
     let figures = rustix::fs::statvfs(directory)?;
     Ok(figures.f_bavail.saturating_mul(figures.f_frsize))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Disk, JOURNAL_LEFT_BYTES, only_journal, used_bytes, versioned};
+
+    /// 64 KiB that no compression makes shorter.
+    fn value(number: u64) -> Vec<u8> {
+        let mut random = fastrand::Rng::with_seed(number);
+        std::iter::repeat_with(|| random.u8(..))
+            .take(64 << 10)
+            .collect()
+    }
+
+    /// Writes values under numbers in this range.
+    fn write(disk: &Disk, numbers: std::ops::Range<u64>) {
+        for number in numbers {
+            let (name, value) = (number.to_be_bytes(), value(number));
+            disk.keys.insert(name, value).expect("written");
+        }
+        let persist = disk.database.persist(fjall::PersistMode::SyncAll);
+        persist.expect("persisted");
+    }
+
+    fn values_are_there(disk: &Disk, count: u64) {
+        for number in 0..count {
+            let found = disk.keys.get(number.to_be_bytes()).expect("readable");
+            assert!(
+                found.is_some_and(|found| *found == *value(number)),
+                "{number}"
+            );
+        }
+        assert_eq!(disk.keys.iter().count() as u64, count);
+    }
+
+    #[test]
+    fn a_long_journal_is_emptied_and_what_it_had_is_there() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let folder = folder.path();
+        let used = || {
+            let journal = only_journal(&versioned(folder)).expect("readable");
+            used_bytes(&journal.expect("there is one")).expect("readable")
+        };
+        let disk = Disk::open(folder).expect("an empty folder");
+        write(&disk, 0..10);
+        let short = used();
+        disk.empty_journal(folder).expect("nothing to do");
+        assert!(short > 0 && used() == short, "a short one stays");
+        write(&disk, 10..100);
+        assert!(used() > JOURNAL_LEFT_BYTES);
+        disk.empty_journal(folder).expect("emptied");
+        assert_eq!(used(), 0);
+        drop(disk);
+
+        // What is written next goes into the same journal, and is newer than what is in tables.
+        let disk = Disk::open(folder).expect("closed");
+        values_are_there(&disk, 100);
+        disk.keys.remove(99_u64.to_be_bytes()).expect("removed");
+        write(&disk, 0..1);
+        drop(disk);
+        let disk = Disk::open(folder).expect("closed");
+        values_are_there(&disk, 99);
+    }
 }

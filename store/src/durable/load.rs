@@ -10,6 +10,7 @@ use super::encode::Spaces;
 use super::garbage::Garbage;
 use super::mark::Mark;
 use super::queue::Queue;
+use super::read_ahead::each_record;
 use super::record::{self, Described, HASH, LIST, LIST_EDIT, SET, ZSET};
 use super::seal;
 use super::writer::{self, Writer};
@@ -25,6 +26,9 @@ use crate::value::list::List;
 use crate::value::text::{PAGE_LEN, Text};
 use crate::value::zset::Zset;
 use crate::value::{Hash, PAGED_TEXT, Set, Value};
+
+/// Collections by their id.
+type Collections = HashMap<u64, Value, foldhash::fast::RandomState>;
 
 /// The version of all data read from the disk: the first commit of the process.
 const LOADED: u64 = 1;
@@ -141,14 +145,14 @@ impl Reader<'_> {
     }
 
     /// All collections by their id. The elements of each are adjacent on disk.
-    fn collections(&mut self) -> Result<HashMap<u64, Value>, OpenError> {
-        let mut collections = HashMap::new();
+    fn collections(&mut self) -> Result<Collections, OpenError> {
+        let mut collections = HashMap::default();
         let mut building: Option<(u64, Building)> = None;
-        for record in self.disk.elements.iter() {
-            let (key, value) = record.into_inner().map_err(|error| self.engine(error))?;
+        let engine = |error| self.engine(error);
+        each_record(&self.disk.elements, engine, |key, value| {
             let parsed = key.split_at_checked(9).and_then(|(prefix, rest)| {
                 let id = u64::from_be_bytes(std::array::from_fn(|at| prefix[at]));
-                let (name, value) = record::name(rest, &value)?;
+                let (name, value) = record::name(rest, value)?;
                 Some((id, prefix[8], name, value))
             });
             let Some((id, kind, name, value)) = parsed else {
@@ -174,7 +178,8 @@ impl Reader<'_> {
                     "element \"{name}\" of collection {id} cannot be read"
                 )));
             }
-        }
+            Ok(())
+        })?;
         if let Some((id, done)) = building {
             collections.insert(id, done.finish(id));
         }
@@ -187,42 +192,44 @@ impl Reader<'_> {
     fn keys(
         &mut self,
         spaces: &Spaces,
-        mut collections: HashMap<u64, Value>,
+        mut collections: Collections,
     ) -> Result<(Vec<Shard>, Records), OpenError> {
         let mut shards: Vec<Shard> = (0..crate::keyspace::shard::SHARDS)
             .map(|_| Shard::default())
             .collect();
         let mut records = Records::default();
         let mut unknown_space = None;
-        for record in self.disk.keys.iter() {
-            let (key, value) = record.into_inner().map_err(|error| self.engine(error))?;
+        let mut garbage = Garbage::default();
+        let reader = &*self;
+        let engine = |error| reader.engine(error);
+        each_record(&reader.disk.keys, engine, |key, value| {
             let parsed = key.split_first_chunk().and_then(|(space, rest)| {
-                let (name, description) = record::name(rest, &value)?;
+                let (name, description) = record::name(rest, value)?;
                 let (described, deadline) = record::parse_description(description)?;
                 Some((u32::from_be_bytes(*space), name, described, deadline))
             });
             let Some((space, name, described, deadline)) = parsed else {
                 let key = key.escape_ascii();
-                return Err(self.damaged(format!("the record of key \"{key}\" cannot be read")));
+                return Err(reader.damaged(format!("the record of key \"{key}\" cannot be read")));
             };
             if space == record::RECORDS {
                 let Described::Text(Value::Text(value)) = described else {
                     let name = name.escape_ascii();
-                    return Err(self.damaged(format!("record \"{name}\" is not a string")));
+                    return Err(reader.damaged(format!("record \"{name}\" is not a string")));
                 };
                 records.insert(name, Blob::new(value.as_slice()));
-                continue;
+                return Ok(());
             }
             let Some(database) = spaces.of.iter().position(|other| *other == space) else {
                 // The database was flushed, and a crash came before its data was removed.
                 if unknown_space != Some(space) {
                     unknown_space = Some(space);
-                    self.garbage.space(space);
+                    garbage.space(space);
                 }
                 if let Described::Collection { id, .. } = described {
                     collections.remove(&id);
                 }
-                continue;
+                return Ok(());
             };
             let value = match described {
                 Described::Text(value) => value,
@@ -232,9 +239,8 @@ impl Reader<'_> {
                         Some(value) => value,
                         None => {
                             let name = name.escape_ascii();
-                            return Err(
-                                self.damaged(format!("the elements of key \"{name}\" are missing"))
-                            );
+                            return Err(reader
+                                .damaged(format!("the elements of key \"{name}\" are missing")));
                         }
                     }
                 }
@@ -250,7 +256,9 @@ impl Reader<'_> {
                     version: LOADED,
                 },
             );
-        }
+            Ok(())
+        })?;
+        self.garbage.append(garbage);
         for shard in &mut shards {
             shard.modified_at = LOADED;
             shard.membership_at = [LOADED; DATABASES];

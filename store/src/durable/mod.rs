@@ -12,6 +12,7 @@ mod garbage;
 mod load;
 mod mark;
 mod queue;
+mod read_ahead;
 mod receipt;
 mod record;
 mod seal;

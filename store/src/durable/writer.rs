@@ -198,8 +198,12 @@ impl Writer {
 
     /// Closes the files, and leaves their digests for the next start.
     fn close_disk(&mut self) {
-        // Dropping it closes the files.
-        if self.disk.take().is_some() {
+        if let Some(disk) = self.disk.take() {
+            // While it is open nobody else writes there. A journal that stays makes the next start slower, and is no
+            // reason to fail.
+            let _ = disk.empty_journal(&self.options.directory);
+            // Closes the files.
+            drop(disk);
             // Without the digests some damage is noticed less well; that is no reason to fail.
             let _ = seal::write(&self.options.directory);
         }
