@@ -144,6 +144,11 @@ impl MemorySlot {
         self.claim_once(&self.grew, MAPPINGS_PER_RUN)
     }
 
+    /// Returns true if mappings are claimed for growth.
+    pub(super) fn has_grown(&self) -> bool {
+        self.grew.load(Ordering::Relaxed)
+    }
+
     /// Claims mappings for the parts of the memory's image, once. Returns false if the process has none left.
     pub(super) fn claim_image(&self, mappings: usize) -> bool {
         mappings == 0 || self.claim_once(&self.imaged, mappings)
