@@ -58,6 +58,12 @@ impl Entries {
         self.entries.len()
     }
 
+    /// Entries that it has room for.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.entries.capacity()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

@@ -1,11 +1,12 @@
 //! `kill -9` at any moment, again and again, in one folder.
 //!
 //! A server starts, says what it has, takes writes, and is killed after some milliseconds, often
-//! before it is ready. `FERRITE_KILLS` sets how many times (default 15). `FERRITE_KILLS_DIR` names a
+//! before it is ready: within three times as long as it takes to start. `FERRITE_KILLS` sets how many times (default 15). `FERRITE_KILLS_DIR` names a
 //! folder that stays: the run then goes on where the last one in it ended.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use ferrite_tests::{Client, Reply, Server, encode};
 
@@ -148,6 +149,15 @@ fn write(client: &mut Client, progress: &mut Progress) -> Option<()> {
     }
 }
 
+/// Milliseconds until the latest kill: starts take longer on a machine with other work.
+fn longest_delay(dir: &Path) -> u128 {
+    let started = Instant::now();
+    let server = Server::builder().dir(dir).start();
+    let took = started.elapsed();
+    assert!(server.stop().success());
+    (took.as_millis() * 3).max(150)
+}
+
 #[test]
 fn whatever_the_moment_nothing_is_lost() {
     let kept = std::env::var_os("FERRITE_KILLS_DIR").map(PathBuf::from);
@@ -160,10 +170,11 @@ fn whatever_the_moment_nothing_is_lost() {
     let state = dir.join("progress");
     let mut progress = Progress::read(&state);
     let (mut ready, mut checked) = (0, 0);
+    let longest = longest_delay(&dir.join("server"));
     for _ in 0..kills {
-        // The moments of the run's n-th kill are the same in every run.
-        let delay = fastrand::Rng::with_seed(progress.kills).u32(1..150);
-        let shell = format!("(sleep 0.{delay:03}; kill -KILL $$) & true");
+        let delay = fastrand::Rng::with_seed(progress.kills).u128(1..longest);
+        let (seconds, millis) = (delay / 1000, delay % 1000);
+        let shell = format!("(sleep {seconds}.{millis:03}; kill -KILL $$) & true");
         let log = dir.join("log");
         let started = Server::builder()
             .dir(&dir.join("server"))

@@ -13,4 +13,6 @@ mod full_disk;
 mod injected;
 mod kills;
 mod log_lines;
+mod memory_limit;
+mod old_formats;
 mod web_pages;

@@ -1,11 +1,15 @@
 //! One database's part of one shard: a hash table made of small segments.
 //!
 //! A segment holds the keys of one range of hashes and is split in two when it is full (extendible
-//! hashing). So no insert pays for moving more than one segment, and a scan follows the order of
-//! hashes, which growth does not disturb.
+//! hashing). Two halves that have become nearly empty are put together again. So no insert or removal pays
+//! for moving more than one segment, and a scan follows the order of hashes, which neither disturbs.
 //!
 //! Segments, not keys, are in the order of their deadlines: a key with a deadline takes no more memory
 //! than others, and to find what has expired costs one look at a segment that has any.
+
+mod resize;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 
@@ -15,11 +19,6 @@ use crate::value::deadline::Deadline;
 use crate::value::hashing::hash;
 use crate::value::steps;
 
-/// Most entries of a segment, depending on its number: otherwise all segments would split at the
-/// same time, and all have as much room to spare.
-const SEGMENT_LEN_MAX: std::ops::Range<usize> = 512..840;
-/// Most bits of the hash that choose a segment, below those that choose the shard.
-const DEPTH_MAX: u32 = 24;
 /// Top bits of the hash that choose the shard.
 pub(crate) const SHARD_BITS: u32 = 6;
 
@@ -37,6 +36,8 @@ pub(crate) struct Table {
     /// Maps the top bits of the hash, below the shard's, to an index into `segments`.
     directory: Vec<u32>,
     segments: Vec<Segment>,
+    /// Indexes of segments that the directory does not name: they are empty.
+    free: Vec<u32>,
     len: usize,
     /// The segments that have a deadline, by their [`Segment::earliest`].
     due: BTreeSet<(Deadline, u32)>,
@@ -147,6 +148,11 @@ impl Table {
         let entry = self.segment_mut(hash)?.entries.remove(hash, key)?;
         self.len -= 1;
         self.expiring.remove(entry.deadline);
+        if self.len == 0 {
+            self.give_back();
+        } else {
+            while self.merge(hash) {}
+        }
         Some(entry)
     }
 
@@ -194,66 +200,6 @@ impl Table {
         if !deadline.is_never() {
             self.due.insert((deadline, index));
         }
-    }
-
-    /// Returns true if the segment of this hash is full.
-    fn is_full(&self, hash: u64) -> bool {
-        let Some(&index) = self.directory.get(self.slot(hash)) else {
-            return false;
-        };
-        // Any function that spreads small numbers over the range would do.
-        let offset = (index as usize).wrapping_mul(0x9E37_79B9) % SEGMENT_LEN_MAX.len();
-        self.segments[index as usize].entries.len() >= SEGMENT_LEN_MAX.start + offset
-    }
-
-    /// Splits the segment of this hash; returns false if it cannot be split further.
-    fn split(&mut self, hash: u64) -> bool {
-        let slot = self.slot(hash);
-        let index = self.directory[slot] as usize;
-        let depth = self.segments[index].depth;
-        if depth == DEPTH_MAX {
-            return false;
-        }
-        if depth == self.depth {
-            self.directory = self
-                .directory
-                .iter()
-                .flat_map(|&segment| [segment; 2])
-                .collect();
-            self.depth += 1;
-        }
-        let depth = depth + 1;
-        let bit = 1_u64 << (64 - SHARD_BITS - depth);
-        let old = std::mem::take(&mut self.segments[index].entries);
-        let mut halves = [Segment::new(depth), Segment::new(depth)];
-        for half in &mut halves {
-            half.entries = Entries::with_capacity(old.len() * 9 / 16);
-        }
-        for entry in old.into_entries() {
-            let hash = self::hash(&entry.key);
-            let half = &mut halves[usize::from(hash & bit != 0)];
-            half.earliest = half.earliest.min(entry.earliest());
-            half.latest = half.latest.max(entry.deadline);
-            half.entries.insert_unique(hash, entry);
-        }
-        let [mut low, high] = halves;
-        // Segments are bounded by the directory's 2^24 slots.
-        let new = self.segments.len() as u32;
-        if !high.earliest.is_never() {
-            self.due.insert((high.earliest, new));
-        }
-        self.segments.push(high);
-        let earliest = low.earliest;
-        // The bound of the whole, which `set_earliest` takes out of the order.
-        low.earliest = self.segments[index].earliest;
-        self.segments[index] = low;
-        self.set_earliest(index as u32, earliest);
-        // All slots that agree with the hash in the old depth; the upper half gets the new segment.
-        let width = 1_usize << (self.depth - depth);
-        let slot = self.slot(hash);
-        let start = slot & !(2 * width - 1);
-        self.directory[start + width..start + 2 * width].fill(new);
-        true
     }
 
     /// Visits about `count` entries whose hash is at least `cursor`, in the order of their hashes.
@@ -412,179 +358,5 @@ impl Segment {
         let end = ((inside >> free) + 1).checked_shl(free).unwrap_or(0);
         let same_shard = (end >> (64 - SHARD_BITS)) == (inside >> (64 - SHARD_BITS));
         (end != 0 && same_shard).then_some(end)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::value::Value;
-
-    /// Keys of one shard only, as a table has them.
-    fn keys() -> impl Iterator<Item = (u64, Blob)> {
-        (0_u64..)
-            .map(|i| Blob::new(&i.to_le_bytes()))
-            .map(|key| (hash(&key), key))
-            .filter(|(hash, _)| hash >> (64 - SHARD_BITS) == 3)
-    }
-
-    fn entry(key: &Blob, version: u64) -> Entry {
-        Entry {
-            key: key.clone(),
-            value: Value::text(b"v"),
-            deadline: Deadline::NEVER,
-            version,
-        }
-    }
-
-    #[test]
-    fn an_entry_is_one_cache_line() {
-        assert_eq!(size_of::<Entry>(), 64);
-    }
-
-    fn mortal(key: &Blob, deadline: i64) -> Entry {
-        Entry {
-            deadline: Deadline::at(deadline),
-            ..entry(key, 0)
-        }
-    }
-
-    /// Removes everything that has passed, a few keys at a time; returns their number.
-    fn remove_passed(table: &mut Table, now: i64) -> usize {
-        let mut removed = 0;
-        loop {
-            let mut passed = Vec::new();
-            table.passed(now, 10, &mut passed);
-            if passed.is_empty() {
-                return removed;
-            }
-            assert!(passed.len() <= 10);
-            for key in passed {
-                let gone = table.remove(hash(&key), &key);
-                assert!(gone.is_some_and(|entry| entry.deadline.has_passed(now)));
-                removed += 1;
-            }
-        }
-    }
-
-    #[test]
-    fn what_has_expired_is_found_whatever_happened_to_the_deadlines() {
-        let mut random = fastrand::Rng::with_seed(3);
-        let mut table = Table::default();
-        let mut model = std::collections::HashMap::new();
-        let keys: Vec<(u64, Blob)> = keys().take(6_000).collect();
-        for now in 0..60 {
-            for _ in 0..600 {
-                let (hash, key) = &keys[random.usize(..keys.len())];
-                let deadline = match random.u32(..4) {
-                    0 => Deadline::NEVER,
-                    _ => Deadline::at(now + random.i64(..40)),
-                };
-                if random.u32(..8) == 0 {
-                    table.remove(*hash, key);
-                    model.remove(key);
-                } else if let Some(place) = table.find(*hash, key) {
-                    let entry = table.at_mut(place).expect("it was just found");
-                    let old = std::mem::replace(&mut entry.deadline, deadline);
-                    table.deadline_changed(*hash, old, deadline);
-                    model.insert(key.clone(), deadline);
-                } else {
-                    let mut entry = entry(key, 0);
-                    entry.deadline = deadline;
-                    table.insert(*hash, entry);
-                    model.insert(key.clone(), deadline);
-                }
-            }
-            let before = model.len();
-            model.retain(|_, deadline| !deadline.has_passed(now));
-            assert_eq!(remove_passed(&mut table, now), before - model.len());
-            assert_eq!(table.len(), model.len());
-            assert!(!table.is_due(now));
-        }
-    }
-
-    #[test]
-    fn one_key_that_has_expired_costs_a_look_at_its_segment() {
-        let mut table = Table::default();
-        for (deadline, (hash, key)) in keys().take(20_000).enumerate() {
-            table.insert(hash, mortal(&key, 1_000 + deadline as i64));
-        }
-        let segments = table.segments.len();
-        steps::take();
-        assert!(!table.is_due(1_000));
-        assert_eq!(remove_passed(&mut table, 1_000), 0);
-        assert_eq!(remove_passed(&mut table, 1_001), 1);
-        let few = steps::take();
-        assert!(few < 4 * 840, "{few} steps in {segments} segments");
-    }
-
-    #[test]
-    fn the_only_live_key_is_found_among_expired_ones_without_a_look_at_them() {
-        let mut table = Table::default();
-        let mut keys = keys();
-        for (hash, key) in keys.by_ref().take(20_000) {
-            table.insert(hash, mortal(&key, 10));
-        }
-        let (hash, key) = keys.next().expect("keys without end");
-        table.insert(hash, entry(&key, 7));
-        for round in 0..50 {
-            steps::take();
-            let live = table.live(11, fastrand::u64(..) >> SHARD_BITS, fastrand::u64(..));
-            assert_eq!(live.map(|entry| entry.version), Some(7), "round {round}");
-            assert!(steps::take() < 2 * 840);
-        }
-        table.remove(hash, &key);
-        assert!(table.live(11, 0, 0).is_none());
-        steps::take();
-        assert!(table.live(11, 0, 0).is_none());
-        assert_eq!(steps::take(), 0, "its segment is known to be dead now");
-    }
-
-    #[test]
-    fn every_key_is_found_after_many_splits_and_removals() {
-        let mut table = Table::default();
-        for (version, (hash, key)) in keys().take(20_000).enumerate() {
-            table.insert(hash, entry(&key, version as u64));
-        }
-        assert_eq!(table.len(), 20_000);
-        assert!(table.segments.len() > 20);
-        for (version, (hash, key)) in keys().take(20_000).enumerate() {
-            assert_eq!(
-                table.get(hash, &key).map(|entry| entry.version),
-                Some(version as u64)
-            );
-            if version % 3 > 0 {
-                assert!(table.remove(hash, &key).is_some());
-                assert!(table.get(hash, &key).is_none());
-            }
-        }
-        assert_eq!(table.len(), table.iter().count());
-    }
-
-    #[test]
-    fn a_scan_visits_each_entry_once_while_the_table_grows() {
-        let mut table = Table::default();
-        let mut keys = keys();
-        let mut expected = Vec::new();
-        for (hash, key) in keys.by_ref().take(3_000) {
-            expected.push(key.clone());
-            table.insert(hash, entry(&key, 0));
-        }
-        let mut seen = Vec::new();
-        let mut cursor = Some(3 << (64 - SHARD_BITS));
-        while let Some(from) = cursor {
-            let mut count = 10;
-            cursor = table.scan(from, &mut count, |entry| {
-                if entry.version == 0 {
-                    seen.push(entry.key.clone());
-                }
-            });
-            for (hash, key) in keys.by_ref().take(20) {
-                table.insert(hash, entry(&key, 1));
-            }
-        }
-        expected.sort();
-        seen.sort();
-        assert_eq!(seen, expected);
     }
 }
