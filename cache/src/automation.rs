@@ -117,6 +117,35 @@ pub enum AutomationError {
     },
 }
 
+/// A declaration names an entry that the module does not have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the module has no entry \"{}\" to run; its entries are {known}",
+    .entry.escape_debug()
+)]
+pub struct MissingEntry {
+    /// The name, shortened.
+    pub entry: String,
+    /// Names of the entries.
+    pub known: String,
+}
+
+/// Lists the first names for an error.
+fn known<'e>(mut entries: impl Iterator<Item = &'e str>) -> String {
+    const SHOWN: usize = 8;
+    let names: Vec<_> = entries
+        .by_ref()
+        .take(SHOWN)
+        .map(|name| name.escape_debug().to_string())
+        .collect();
+    let more = if entries.next().is_some() {
+        ", …"
+    } else {
+        ""
+    };
+    names.join(", ") + more
+}
+
 impl Automation {
     /// Returns true if the module declares nothing.
     #[must_use]
@@ -213,6 +242,25 @@ impl Automation {
     pub fn entries(&self) -> impl Iterator<Item = &str> {
         let triggers = self.triggers.iter().map(|one| one.entry.as_str());
         triggers.chain(self.schedules.iter().map(|one| one.entry.as_str()))
+    }
+
+    /// Checks that a module with entries of these names has all that are declared to run.
+    ///
+    /// # Errors
+    ///
+    /// Names the first that it does not have.
+    pub fn check_entries<'e>(
+        &self,
+        entries: impl Iterator<Item = &'e str> + Clone,
+    ) -> Result<(), MissingEntry> {
+        let is_missing = |name: &&str| !entries.clone().any(|entry| entry == *name);
+        match self.entries().find(is_missing) {
+            Some(entry) => Err(MissingEntry {
+                entry: entry.chars().take(64).collect(),
+                known: known(entries),
+            }),
+            None => Ok(()),
+        }
     }
 
     /// Adds the declaration of one line; the error is the problem.

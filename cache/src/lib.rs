@@ -8,6 +8,7 @@
 //!   `wasmtime::Config`;
 //! - [`Manifest`] describes one artifact;
 //! - [`Image`] is what a function has of its own where several share one artifact;
+//! - [`javascript`] is what a compiler and a host do alike with a program in JavaScript;
 //! - [`bundle`] is the signed archive that carries artifacts to another machine;
 //! - [`worker_protocol`] is what a compile worker and its parent send each other.
 //!
@@ -36,6 +37,7 @@
 //! #             meter: None,
 //! #             stack_depth: None,
 //! #             automation: ferrite_cache::Automation::default(),
+//! #             limits: None,
 //! #         },
 //! #         compile_micros: 0,
 //! #         signed_by: None,
@@ -75,7 +77,7 @@ mod depth;
 mod digest;
 mod disk;
 mod image;
-mod javascript;
+pub mod javascript;
 mod key_id;
 mod manifest;
 mod meter;
@@ -87,7 +89,7 @@ pub mod worker_protocol;
 pub use artifact_bytes::{ArtifactBuf, ArtifactBytes, ArtifactError};
 pub use automation::{
     AUTOMATION_BYTES_MAX, AUTOMATION_SECTION, Automation, AutomationError, DECLARATIONS_MAX,
-    DeclaredSchedule, DeclaredTime, DeclaredTrigger,
+    DeclaredSchedule, DeclaredTime, DeclaredTrigger, MissingEntry,
 };
 pub use depth::{
     CodeOffsetMap, CodeOffsetMapWriter, DEPTH_REMAINING_EXPORT, DEPTH_START_EXPORT, DepthPlan,
@@ -101,15 +103,15 @@ pub use disk::{
     PublishError, SOURCE_BYTES_MAX, StorageError, Usage, Verdict, VerifiedArtifact, VerifyError,
 };
 pub use image::{
-    ENGINE_ENTRY_PREFIX, IMAGE_PAGE_BYTES, IMAGE_RUNS_MAX, Image, ImageError, ImageInfo, ImageRun,
-    ImageValue,
+    ENGINE_ENTRY_PREFIX, IMAGE_PAGE_BYTES, IMAGE_RUNS_MAX, Image, ImageError, ImageInfo,
+    ImagePages, ImageRun, ImageValue,
 };
 pub use javascript::{JavaScript, JavaScriptError};
 pub use manifest::{Manifest, ManifestError};
 pub use meter::{METER_FUEL_EXPORT, METER_HOOK_EXPORT, METER_START_EXPORT, MeterPlan};
 pub use module_info::{
-    EntryInfo, EntryKind, ExportInfo, ExportKind, ImportInfo, MemoryInfo, ModuleInfo, Signature,
-    TABLE_ELEMENTS_MAX, ValueType, WASM_PAGE_BYTES,
+    EntryInfo, EntryKind, ExportInfo, ExportKind, ImportInfo, LIMITS_BYTES_MAX, LIMITS_SECTION,
+    MemoryInfo, ModuleInfo, Signature, TABLE_ELEMENTS_MAX, ValueType, WASM_PAGE_BYTES,
 };
 pub use profile::{
     Baseline, EngineProfile, Fingerprint, FingerprintError, Metering, Profile, ProfileError,

@@ -24,7 +24,7 @@ use crate::profile::Profile;
 pub(crate) const MANIFEST_BYTES_MAX: usize = 1 << 20;
 
 const MAGIC: &[u8; 8] = b"FERRMETA";
-const FORMAT_VERSION: u32 = 6;
+const FORMAT_VERSION: u32 = 7;
 const HEADER_LEN: usize = 16;
 const CHECKSUM_LEN: usize = 32;
 const BODY_BYTES_MAX: usize = MANIFEST_BYTES_MAX - HEADER_LEN - CHECKSUM_LEN;
@@ -248,6 +248,7 @@ mod tests {
                     b"on run KEYS a* EVENTS set\nevery run 5m\ncron run @daily KEYS k ARGS a",
                 )
                 .expect("declarations"),
+                limits: Some(String::from("{}")),
             },
             compile_micros: 1_234,
             signed_by: Some(KeyId::from_le_bytes(*b"the key!")),

@@ -44,7 +44,17 @@ pub struct ModuleInfo {
     /// Triggers and schedules that the module declares.
     #[serde(default)]
     pub automation: Automation,
+    /// Limits that calls of the module need, in JSON as the option `LIMITS` takes them. A host gives them to a
+    /// function that says nothing, where its own defaults are lower.
+    #[serde(default)]
+    pub limits: Option<String>,
 }
+
+/// Name of the custom section with [`ModuleInfo::limits`].
+pub const LIMITS_SECTION: &str = "ferrite.limits";
+
+/// The longest such section, in bytes.
+pub const LIMITS_BYTES_MAX: usize = 1024;
 
 /// An imported function. A module can import nothing else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -109,6 +109,7 @@ fn manifest() -> BundleManifest {
             meter: None,
             stack_depth: None,
             automation: ferrite_cache::Automation::default(),
+            limits: None,
         },
         source: member(SOURCE),
         artifacts: profiles()

@@ -139,7 +139,7 @@ impl Precompiler {
         on_cache_failure: OnCacheFailure,
         note: &dyn Fn(String),
     ) -> Result<NativeCode> {
-        let wasm = ferrite_compiler::to_wasm(source, &self.bounds).map_err(CompileError::from)?;
+        let wasm = ferrite_compiler::to_stored(source, &self.bounds).map_err(CompileError::from)?;
         let mut found = self.find_or_compile_binary(name, &wasm, on_cache_failure, note)?;
         // The starts of a component's modules are no start of the module that it becomes.
         let has_start = !flatten::is_component(&wasm) && preinit::has_start(&wasm);

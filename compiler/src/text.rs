@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 
 use ferrite_cache::JavaScript;
+use ferrite_cache::javascript::ProgramError;
 use thiserror::Error;
 use wast::lexer::{Lexer, TokenKind};
 use wast::parser::{self, ParseBuffer};
 
-use crate::javascript::{self, ProgramError};
+use crate::javascript;
 use crate::limits::SourceLimits;
 
 /// A source is not a module.
@@ -82,6 +83,19 @@ pub fn to_wasm<'a>(source: &'a [u8], bounds: &SourceLimits) -> Result<Cow<'a, [u
     parse(text)
         .map(Cow::Owned)
         .map_err(|error| syntax(text, &error))
+}
+
+/// Returns a source in the form that is stored, and whose digest identifies it: a module of the text format, and
+/// anything else as it is, a program in JavaScript included.
+///
+/// # Errors
+///
+/// The text is longer than `bounds` allow, or has a syntax error.
+pub fn to_stored<'a>(source: &'a [u8], bounds: &SourceLimits) -> Result<Cow<'a, [u8]>, TextError> {
+    if JavaScript::is(source) {
+        return Ok(Cow::Borrowed(source));
+    }
+    to_wasm(source, bounds)
 }
 
 /// Returns the source as text if it looks like the text format.

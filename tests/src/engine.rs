@@ -122,6 +122,7 @@ impl EngineKind {
             dir: None,
             port: None,
             unmodified: false,
+            without_compiler: false,
             sentinel_of: None,
             configuration: Vec::new(),
         }
@@ -153,11 +154,19 @@ pub struct EngineBuilder {
     dir: Option<PathBuf>,
     port: Option<u16>,
     unmodified: bool,
+    without_compiler: bool,
     sentinel_of: Option<(String, u16)>,
     configuration: Vec<String>,
 }
 
 impl EngineBuilder {
+    /// Lets the module find no compiler.
+    #[must_use]
+    pub const fn without_compiler(mut self) -> Self {
+        self.without_compiler = true;
+        self
+    }
+
     /// Makes it a Sentinel that alone decides about the primary at this port, which it calls `name`.
     #[must_use]
     pub fn sentinel_of(mut self, name: &str, port: u16) -> Self {
@@ -261,10 +270,15 @@ impl EngineBuilder {
         if !self.unmodified {
             command
                 .arg("--loadmodule")
-                .arg(module().expect("the caller looked"))
-                .arg("compiler")
-                .arg(program("ferrite-wasmc", "FERRITE_WASMC_BIN"))
-                .args(&self.module_arguments);
+                .arg(module().expect("the caller looked"));
+            if self.without_compiler {
+                command.env("PATH", "/nonexistent");
+            } else {
+                command
+                    .arg("compiler")
+                    .arg(program("ferrite-wasmc", "FERRITE_WASMC_BIN"));
+            }
+            command.args(&self.module_arguments);
         }
         command
             .args(&self.arguments)

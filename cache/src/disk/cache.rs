@@ -26,6 +26,7 @@ use crate::disk::join::join;
 use crate::disk::lookup::{integrity, quarantine};
 use crate::disk::publish::releases;
 use crate::disk::step::Step;
+use crate::javascript::JavaScript;
 use crate::manifest::Manifest;
 use crate::profile::Profile;
 
@@ -357,13 +358,16 @@ impl Cache {
 
     /// Removes the least recently used entries until the cache has at most its configured size.
     ///
-    /// Sources in `pinned` and those pinned by [`Cache::pin`] stay, with all their artifacts. Loaded
-    /// code keeps running.
+    /// Sources in `pinned` and those pinned by [`Cache::pin`] stay, with all their artifacts, and so does the
+    /// JavaScript engine. Loaded code keeps running.
     ///
     /// # Errors
     ///
     /// The disk failed.
     pub fn evict(&self, pinned: &HashSet<Digest>) -> Result<Evicted, EvictError> {
+        let mut pinned = pinned.clone();
+        // Only a compiler could bring it back.
+        pinned.insert(Digest::of(&JavaScript::engine()));
         Ok(evict::evict(&self.root, self.size_bytes_max, pinned)?)
     }
 

@@ -11,7 +11,7 @@ use crate::profile::Profile;
 /// A module that was compiled and is not published yet.
 #[derive(Clone, Debug)]
 pub struct CompiledModule {
-    /// The binary module; its digest identifies the source.
+    /// The binary module, or the encoded program in JavaScript; its digest identifies the source.
     pub source: Vec<u8>,
     /// Describes the source and the native code.
     pub manifest: Manifest,

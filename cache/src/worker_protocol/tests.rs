@@ -62,6 +62,7 @@ fn compiled() -> CompileResponse {
                 meter: None,
                 stack_depth: None,
                 automation: crate::automation::Automation::default(),
+                limits: None,
             },
             compile_micros: 7,
             signed_by: None,

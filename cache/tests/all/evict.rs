@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use ferrite_cache::Evicted;
+use ferrite_cache::{Digest, Evicted, JavaScript};
 
 use crate::fixture::{Example, Fixture, bytes_of, open, replace};
 
@@ -142,6 +142,21 @@ fn a_pinned_source_stays_when_everything_else_goes() {
             .expect("ok")
             .is_some()
     );
+}
+
+#[test]
+fn the_engine_for_programs_stays_where_nothing_could_compile_it() {
+    let (fixture, examples) = four(0);
+    let mut engine = Example::new("engine");
+    engine.source = JavaScript::engine();
+    engine.manifest.source = Digest::of(&engine.source);
+    fixture
+        .cache
+        .publish_with_source(&engine.source, &engine.manifest, &engine.artifact)
+        .expect("the disk works");
+    evict(&fixture, &[]);
+    assert_eq!(left(&fixture, &examples), "");
+    assert!(engine.is_in(&fixture.cache));
 }
 
 #[test]

@@ -107,6 +107,7 @@ impl Example {
                 meter: None,
                 stack_depth: None,
                 automation: ferrite_cache::Automation::default(),
+                limits: None,
             },
             compile_micros: 3,
             signed_by: None,

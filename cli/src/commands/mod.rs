@@ -5,6 +5,7 @@ pub(crate) mod cache;
 pub(crate) mod compile;
 pub(crate) mod diff;
 pub(crate) mod doctor;
+pub(crate) mod engine;
 pub(crate) mod inspect;
 pub(crate) mod project;
 pub(crate) mod registry;
@@ -32,6 +33,8 @@ pub(crate) enum Command {
     Deploy(project::deploy::Arguments),
     /// Compile modules into the cache
     Compile(compile::Arguments),
+    /// Compile a language's engine into the cache, so that a server without a compiler takes its programs
+    Engine(engine::Arguments),
     /// Describe a module, artifact or bundle, with what it needs and why it would be refused
     Inspect(inspect::Arguments),
     /// Call a function on this machine, with a new, empty store
@@ -77,6 +80,7 @@ pub(crate) fn run(
         Command::Test(arguments) => project::test::run(arguments, console),
         Command::Deploy(arguments) => project::deploy::run(arguments, console),
         Command::Compile(arguments) => compile::run(arguments, console),
+        Command::Engine(arguments) => engine::run(arguments, console),
         Command::Inspect(arguments) => inspect::run(arguments, console),
         Command::Run(arguments) => run::run(arguments, console),
         Command::Bundle(arguments) => bundle::run(arguments, console),

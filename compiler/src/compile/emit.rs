@@ -12,7 +12,7 @@ use crate::preinit::Preinit;
 /// A compiled module, ready to be published into a cache.
 #[derive(Clone, Debug)]
 pub struct Compiled {
-    /// The binary module; its digest identifies the source.
+    /// The binary module, or the encoded program in JavaScript; its digest identifies the source.
     pub wasm: Vec<u8>,
     /// The native code, in wasmtime's own format. Empty if it is that of an engine which the caller
     /// [knows](crate::Compiler::compile_unless_known).

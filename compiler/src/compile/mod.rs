@@ -5,7 +5,10 @@ pub(crate) mod emit;
 use std::borrow::Cow;
 use std::time::Instant;
 
-use ferrite_cache::{KnownEngine, ManifestError, ModuleInfo, Profile, ProfileError};
+use ferrite_cache::{
+    CodeOffsetMap, JavaScript, KnownEngine, ManifestError, ModuleInfo, Profile, ProfileError,
+    Rewind,
+};
 use thiserror::Error;
 use wasmtime::Engine;
 
@@ -19,7 +22,7 @@ use crate::split::{self, Split};
 use crate::targets::{self, TargetError};
 use crate::text::{self, TextError};
 use crate::validate::automation::{self, DeclarationError};
-use crate::validate::{self, ValidateError};
+use crate::validate::{self, ValidateError, Wanted};
 
 /// Compiles sources for one profile. Several threads may use it at once.
 pub struct Compiler {
@@ -119,30 +122,36 @@ impl Compiler {
     ) -> Result<Compiled, CompileError> {
         let started = Instant::now();
         let wasm = text::to_wasm(source, &self.bounds)?;
+        let wanted = if JavaScript::is_engine(source) {
+            Wanted::Engine
+        } else {
+            Wanted::Entries
+        };
         let flat = flatten::flatten(&wasm, &self.bounds)?;
-        let (module, rewritten) = validate::validate_and_rewrite(&flat, &self.bounds)?;
+        let (module, rewritten) = validate::validate_and_rewrite(&flat, &self.bounds, wanted)?;
         let declared = automation::read(&wasm, &module.entries)?;
+        let limits = automation::read_limits(&wasm)?;
         let Preinitialised {
             wasm: other,
             mut preinit,
         } = preinit::preinit(&flat, self.preinit);
         // The pre-initialised module, with its state, must be within the same limits.
-        let other =
-            other.and_then(
-                |other| match validate::validate_and_rewrite(&other, &self.bounds) {
-                    Ok((mut module, rewritten)) => {
-                        preinit::map_offsets_to_source(&mut module.rewind, &flat, &other);
-                        Some((module, Cow::Owned(rewritten.into_owned())))
-                    }
-                    Err(error) => {
-                        let reason = format!("the module with its state is refused: {error}");
-                        preinit = Preinit::Refused { reason };
-                        None
-                    }
-                },
-            );
+        let other = other.and_then(|other| {
+            match validate::validate_and_rewrite(&other, &self.bounds, wanted) {
+                Ok((mut module, rewritten)) => {
+                    preinit::map_offsets_to_source(&mut module.rewind, &flat, &other);
+                    Some((module, Cow::Owned(rewritten.into_owned())))
+                }
+                Err(error) => {
+                    let reason = format!("the module with its state is refused: {error}");
+                    preinit = Preinit::Refused { reason };
+                    None
+                }
+            }
+        });
         let (mut module, mut compiled) = other.unwrap_or((module, rewritten));
         module.automation = declared;
+        module.limits = limits;
         if self.profile.counts_stack_depth() {
             let Instrumented { wasm, plan } = depth::instrument(&compiled, &module)?;
             module.stack_depth = Some(plan);
@@ -154,9 +163,14 @@ impl Compiler {
         } = meter::meter(&compiled)?;
         module.meter = Some(plan);
         compiled = Cow::Owned(metered);
-        let split = split::split(&compiled, &module).map_err(|error| CompileError::Backend {
-            source: error.into(),
-        })?;
+        let mut split =
+            split::split(&compiled, &module).map_err(|error| CompileError::Backend {
+                source: error.into(),
+            })?;
+        let is_program = JavaScript::is(source);
+        if is_program {
+            forget_offsets(&mut module, split.as_mut());
+        }
         let native = match &split {
             Some(Split { engine, info, .. }) => {
                 match engines.iter().find(|known| known.engine == info.engine) {
@@ -168,10 +182,16 @@ impl Compiler {
         };
         drop(compiled);
         drop(flat);
-        // The manifest names the original source, even if another module was compiled.
+        // The manifest names the original source, even if another module was compiled. A program is evaluated
+        // again where it is needed, by whatever engine there is then.
+        let original = if is_program {
+            source.to_vec()
+        } else {
+            wasm.into_owned()
+        };
         emit::emit(
             self.profile.clone(),
-            wasm.into_owned(),
+            original,
             module,
             native,
             split.map(|split| (split.info, split.image)),
@@ -190,15 +210,37 @@ impl Compiler {
     }
 }
 
-/// Describes a binary module or a component, without compiling it.
+/// Leaves out where code stands in a source that has none: offsets in errors are then those in the engine.
+fn forget_offsets(module: &mut ModuleInfo, split: Option<&mut Split>) {
+    let Some(split) = split else {
+        return;
+    };
+    split.info.back = 0;
+    if let Rewind::Allowed(plan) = &mut module.rewind {
+        plan.offsets.clear();
+    }
+    if let Some(plan) = &mut module.meter {
+        plan.moves = CodeOffsetMap::default();
+    }
+    if let Some(plan) = &mut module.stack_depth {
+        plan.moves = CodeOffsetMap::default();
+    }
+}
+
+/// Describes a binary module, a component or an encoded program, without compiling it.
 ///
 /// # Errors
 ///
 /// The source is refused.
 pub fn describe(source: &[u8], bounds: &SourceLimits) -> Result<ModuleInfo, CompileError> {
+    let made = JavaScript::is(source)
+        .then(|| text::to_wasm(source, bounds))
+        .transpose()?;
+    let source = made.as_deref().unwrap_or(source);
     let flat = flatten::flatten(source, bounds)?;
     let mut module = validate::validate(&flat, bounds)?;
     module.automation = automation::read(source, &module.entries)?;
+    module.limits = automation::read_limits(source)?;
     Ok(module)
 }
 

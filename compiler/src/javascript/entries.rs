@@ -1,5 +1,6 @@
 //! Adds the entries of a program to the engine that has evaluated it.
 
+use ferrite_cache::javascript::JAVASCRIPT_ENTRIES_MAX;
 use wasm_encoder::{Encode, ExportKind, Function, SectionId, ValType};
 use wasmparser::{CompositeInnerType, Error, ExternalKind, Parser, Payload, TypeRef};
 
@@ -9,15 +10,10 @@ use crate::split::EntryFunctions;
 /// The export of the engine that calls a function of the program by its number.
 const CALL: &str = "__engine_call";
 
-/// Functions for entries come in multiples of this number, so that programs with a few more or less entries
-/// have the same code.
-const ENTRIES_STEP: usize = 16;
-
-/// Prefix of the exports of the engine that only evaluation needs.
-const ENGINE_PREFIX: &str = "__engine_";
-
-/// Returns the module with a command entry for each name, in the order of their numbers, and without
-/// the engine's own exports.
+/// Returns the module with a command entry for each name, in the order of their numbers. It defines all that a
+/// program may have, so that all programs have the same code.
+///
+/// The exports for evaluation stay, which no client can call: the engine on which hosts evaluate is the same code.
 ///
 /// # Errors
 ///
@@ -54,8 +50,7 @@ pub(super) fn add(wasm: &[u8], names: &[String]) -> Result<Vec<u8>, Error> {
                     let export = export?;
                     if export.name == CALL {
                         call = Some(export.index);
-                    }
-                    if !export.name.starts_with(ENGINE_PREFIX) {
+                    } else {
                         kept.push((export.name, export.kind, export.index));
                     }
                 }
@@ -81,8 +76,7 @@ pub(super) fn add(wasm: &[u8], names: &[String]) -> Result<Vec<u8>, Error> {
         export_kind(kind).encode(&mut exports);
         index.encode(&mut exports);
     }
-    let count = names.len().next_multiple_of(ENTRIES_STEP);
-    for number in 0..i32::try_from(count).unwrap_or(i32::MAX) {
+    for number in 0..JAVASCRIPT_ENTRIES_MAX as i32 {
         additions.add(SectionId::Function, |out| command_type.encode(out));
         additions.add(SectionId::Code, |out| {
             let mut body = Function::new([]);
@@ -104,7 +98,7 @@ pub(super) fn add(wasm: &[u8], names: &[String]) -> Result<Vec<u8>, Error> {
     })?;
     EntryFunctions {
         first: functions,
-        count: u32::try_from(count).unwrap_or(u32::MAX),
+        count: JAVASCRIPT_ENTRIES_MAX as u32,
     }
     .append_to(&mut module);
     Ok(module)

@@ -12,8 +12,9 @@
 use std::fmt;
 
 use ferrite_cache::Digest;
+use ferrite_cache::javascript::StartFault;
+use ferrite_wasm_abi::MEMORY_EXPORT;
 use ferrite_wasm_abi::wasi::{self, PREVIEW1_MODULE, errno};
-use ferrite_wasm_abi::{INITIALIZE_EXPORT, MEMORY_EXPORT};
 use wasmi::errors::HostError;
 use wasmi::{Caller, Error, ExternType, Linker, Module, StoreLimits, Val};
 
@@ -88,10 +89,7 @@ pub(super) fn add(linker: &mut Linker<PreinitHost>, module: &Module) -> Result<(
         let defined = linker.func_new(&from, &name, ty.clone(), move |caller, params, results| {
             let (from, name) = (asked.0.as_str(), asked.1.as_str());
             if from != PREVIEW1_MODULE {
-                return Err(refuse(format!(
-                    "calls `{name}`; what depends on a call belongs into the entries, not into \
-                     `{INITIALIZE_EXPORT}`"
-                )));
+                return Err(refuse(StartFault::HostCall { name }.to_string()));
             }
             let answer = preview1(caller, name, params)?;
             if let [result] = results {

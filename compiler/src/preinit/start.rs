@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use ferrite_cache::Digest;
+use ferrite_cache::javascript::StartFault;
 use ferrite_wasm_abi::{INITIALIZE_EXPORT, MEMORY_EXPORT};
 use wasmi::{
     CompilationMode, Config, Engine, Extern, Instance, Linker, Module, Store, StoreLimitsBuilder,
@@ -114,7 +115,11 @@ impl Started {
     /// # Errors
     ///
     /// The reason why it did not return one.
-    pub(crate) fn call(&mut self, name: &str, arguments: &[u32]) -> Result<u32, String> {
+    pub(crate) fn call_with_addresses(
+        &mut self,
+        name: &str,
+        arguments: &[u32],
+    ) -> Result<u32, String> {
         let function = self
             .instance
             .get_func(&self.store, name)
@@ -134,7 +139,7 @@ impl Started {
     }
 
     /// The exported memory.
-    pub(crate) fn memory(&mut self) -> &mut [u8] {
+    pub(crate) fn exported_memory(&mut self) -> &mut [u8] {
         let memory = self.instance.get_memory(&self.store, MEMORY_EXPORT);
         memory.map_or(&mut [], |memory| memory.data_mut(&mut self.store))
     }
@@ -152,11 +157,9 @@ fn reason(error: &wasmi::Error, limits: StartLimits) -> String {
         memory_bytes_max,
     } = limits;
     match error.as_trap_code() {
-        Some(TrapCode::OutOfFuel) => {
-            format!("its start runs for more than {fuel_max} instructions")
-        }
+        Some(TrapCode::OutOfFuel) => format!("its start {}", StartFault::Fuel { fuel_max }),
         Some(TrapCode::GrowthOperationLimited) => {
-            format!("its start takes more than {memory_bytes_max} bytes of memory")
+            format!("its start {}", StartFault::Memory { memory_bytes_max })
         }
         Some(_) => format!("its start ends in a trap: {error}"),
         None => match error.kind() {

@@ -1,6 +1,7 @@
 //! Writes the engine: the module without what its image holds.
 
 use ferrite_cache::ENGINE_ENTRY_PREFIX;
+use ferrite_cache::javascript::{JAVASCRIPT_BUFFER_EXPORT, JAVASCRIPT_EVALUATE_EXPORT};
 use ferrite_wasm_abi::{ALLOC_EXPORT, DEALLOC_EXPORT, INITIALIZE_EXPORT, MEMORY_EXPORT};
 use wasm_encoder::{ConstExpr, Encode as _, ExportKind, GlobalType, MemoryType, SectionId};
 use wasmparser::{
@@ -11,11 +12,13 @@ use super::facts::{Entries, Facts, is_among};
 use crate::sections::{Additions, Replacement, Section, content_start, copy};
 
 /// Exports that hosts use by name, beside those of the compiler's own passes.
-const HOST_EXPORTS: [&str; 4] = [
+const HOST_EXPORTS: [&str; 6] = [
     ALLOC_EXPORT,
     DEALLOC_EXPORT,
     INITIALIZE_EXPORT,
     MEMORY_EXPORT,
+    JAVASCRIPT_BUFFER_EXPORT,
+    JAVASCRIPT_EVALUATE_EXPORT,
 ];
 
 /// Prefix of the exports of the compiler's passes.

@@ -109,6 +109,11 @@ impl<'a> Facts<'a> {
         Ok(Some(()))
     }
 
+    /// Returns true if the module says which functions are there for the entries of any program.
+    pub(super) fn is_made_to_share(&self) -> bool {
+        self.entry_functions.is_some()
+    }
+
     /// Returns the functions of the engine's entries; `None` if an entry is missing.
     pub(super) fn entries(&self, module: &ModuleInfo) -> Option<Entries> {
         let used: Vec<u32> = module

@@ -12,22 +12,20 @@
 //! which serves modules of any language whose data are large. Those of others stay as they are: to copy little is
 //! faster than to map it.
 //!
-//! `facts` reads the module; `pages` lays out its memory; `engine` writes the module without both.
+//! `facts` reads the module; `engine` writes it without what the image holds.
 
 mod engine;
 mod facts;
-mod pages;
 
 use std::ops::Range;
 
-use ferrite_cache::{Digest, IMAGE_PAGE_BYTES, Image, ImageInfo, ModuleInfo, Rewind};
+use ferrite_cache::{Digest, IMAGE_PAGE_BYTES, ImageInfo, ImagePages, ModuleInfo, Rewind};
 use wasm_encoder::{CustomSection, Encode as _, Section as _};
 use wasmparser::{BinaryReader, CustomSectionReader, Error};
 
 use facts::Facts;
-use pages::Pages;
 
-/// Fewest bytes of pages for which an image is made.
+/// Fewest bytes of pages for which an image is made, where code is not made to be shared.
 ///
 /// An instance that maps an image takes about as long as one that copies this much.
 const IMAGE_BYTES_MIN: usize = 128 << 10;
@@ -54,40 +52,26 @@ pub(crate) fn split(wasm: &[u8], module: &ModuleInfo) -> Result<Option<Split>, E
     let Some(facts) = Facts::read(wasm, plan.globals)? else {
         return Ok(None);
     };
-    let Some(pages) = Pages::of(&facts.data, facts.memory_pages) else {
+    let Some(pages) = ImagePages::of(&facts.data, facts.memory_pages) else {
         return Ok(None);
     };
-    if pages.count() * IMAGE_PAGE_BYTES < IMAGE_BYTES_MIN {
+    if pages.count() * IMAGE_PAGE_BYTES < IMAGE_BYTES_MIN && !facts.is_made_to_share() {
         return Ok(None);
     }
-    let Some(runs) = pages.runs() else {
-        return Ok(None);
-    };
     let Some(entries) = facts.entries(module) else {
         return Ok(None);
     };
     let engine::Engine { wasm: engine, back } = engine::write(wasm, &facts, &entries)?;
-    let globals = (0..).zip(&facts.globals);
-    let image = Image {
-        engine: Digest::of(&engine),
-        memory_pages: facts.memory_pages,
-        runs,
-        globals: globals
-            .filter(|(_, value)| !value.is_zero())
-            .map(|(number, value)| (number, *value))
-            .collect(),
-    };
-    let bytes = image.encode(|page| pages.page(page));
-    let info = ImageInfo {
-        engine: image.engine,
-        digest: Digest::of(&bytes),
-        len: bytes.len() as u64,
+    let made = pages.image(
+        Digest::of(&engine),
+        facts.memory_pages,
+        facts.globals,
         back,
-        entries: entries.numbers,
-    };
-    Ok(Some(Split {
+        entries.numbers,
+    );
+    Ok(made.map(|(info, image)| Split {
         engine,
-        image: bytes,
+        image,
         info,
     }))
 }

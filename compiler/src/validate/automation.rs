@@ -1,6 +1,9 @@
-//! Reads the triggers and schedules that a module declares in its custom sections.
+//! Reads what a module declares in its custom sections: triggers and schedules, and the limits that it needs.
 
-use ferrite_cache::{AUTOMATION_SECTION, Automation, AutomationError, EntryInfo};
+use ferrite_cache::{
+    AUTOMATION_SECTION, Automation, AutomationError, EntryInfo, LIMITS_BYTES_MAX, LIMITS_SECTION,
+    MissingEntry,
+};
 use thiserror::Error;
 use wasmparser::{Parser, Payload};
 
@@ -12,16 +15,14 @@ pub enum DeclarationError {
     #[error("custom section {AUTOMATION_SECTION}: {0}")]
     Section(#[from] AutomationError),
     /// One names an entry that the module does not have.
-    #[error(
-        "custom section {AUTOMATION_SECTION}: the module has no entry \"{}\" to run; its entries are {known}",
-        .entry.escape_debug()
-    )]
-    Entry {
-        /// The name.
-        entry: String,
-        /// Names of the entries.
-        known: String,
-    },
+    #[error("custom section {AUTOMATION_SECTION}: {0}")]
+    Entry(#[from] MissingEntry),
+    /// The limits are too long.
+    #[error("custom section {LIMITS_SECTION}: it has more than {LIMITS_BYTES_MAX} bytes")]
+    LimitsTooLong,
+    /// The limits are no text.
+    #[error("custom section {LIMITS_SECTION}: it is not UTF-8")]
+    LimitsNoText,
     /// The module is malformed.
     #[error(transparent)]
     Wasm(#[from] wasmparser::Error),
@@ -35,7 +36,8 @@ impl DeclarationError {
             Self::Section(AutomationError::TooLong { .. } | AutomationError::TooMany { .. }) => {
                 "LIMIT"
             }
-            Self::Section(_) | Self::Entry { .. } | Self::Wasm(_) => "INVALID",
+            Self::LimitsTooLong => "LIMIT",
+            Self::Section(_) | Self::Entry(_) | Self::LimitsNoText | Self::Wasm(_) => "INVALID",
         }
     }
 }
@@ -46,13 +48,42 @@ impl DeclarationError {
 ///
 /// A declaration is wrong, or names an entry that is not there.
 pub(crate) fn read(source: &[u8], entries: &[EntryInfo]) -> Result<Automation, DeclarationError> {
+    let content = sections(
+        source,
+        AUTOMATION_SECTION,
+        ferrite_cache::AUTOMATION_BYTES_MAX,
+    )?;
+    if content.is_empty() {
+        return Ok(Automation::default());
+    }
+    let automation = Automation::read(&content)?;
+    automation.check_entries(entries.iter().map(|entry| entry.name.as_str()))?;
+    Ok(automation)
+}
+
+/// Reads the limits that a module, a component or a module in it asks for, as JSON that only hosts understand.
+///
+/// # Errors
+///
+/// They are too long, or no text.
+pub(crate) fn read_limits(source: &[u8]) -> Result<Option<String>, DeclarationError> {
+    let content = sections(source, LIMITS_SECTION, LIMITS_BYTES_MAX)?;
+    if content.len() > LIMITS_BYTES_MAX {
+        return Err(DeclarationError::LimitsTooLong);
+    }
+    let text = String::from_utf8(content).map_err(|_| DeclarationError::LimitsNoText)?;
+    Ok(Some(text).filter(|text| !text.is_empty()))
+}
+
+/// Returns the contents of all custom sections of a name, in lines of their own; at most one byte more than
+/// `bytes_max`, which is enough to be refused.
+fn sections(source: &[u8], name: &str, bytes_max: usize) -> Result<Vec<u8>, wasmparser::Error> {
     let mut content = Vec::new();
     for payload in Parser::new(0).parse_all(source) {
         if let Payload::CustomSection(section) = payload?
-            && section.name() == AUTOMATION_SECTION
+            && section.name() == name
         {
-            // One byte beyond the limit is enough to be refused.
-            let room = (ferrite_cache::AUTOMATION_BYTES_MAX + 1).saturating_sub(content.len());
+            let room = (bytes_max + 1).saturating_sub(content.len());
             let data = section.data();
             if !content.is_empty() {
                 content.push(b'\n');
@@ -60,31 +91,7 @@ pub(crate) fn read(source: &[u8], entries: &[EntryInfo]) -> Result<Automation, D
             content.extend_from_slice(&data[..data.len().min(room)]);
         }
     }
-    if content.is_empty() {
-        return Ok(Automation::default());
-    }
-    let automation = Automation::read(&content)?;
-    let missing = automation
-        .entries()
-        .find(|name| !entries.iter().any(|entry| entry.name == *name));
-    match missing {
-        Some(entry) => Err(DeclarationError::Entry {
-            entry: entry.chars().take(64).collect(),
-            known: known(entries),
-        }),
-        None => Ok(automation),
-    }
-}
-
-/// Lists the first entries for an error.
-fn known(entries: &[EntryInfo]) -> String {
-    const SHOWN: usize = 8;
-    let names = entries.iter().take(SHOWN);
-    let names: Vec<_> = names
-        .map(|entry| entry.name.escape_debug().to_string())
-        .collect();
-    let more = if entries.len() > SHOWN { ", …" } else { "" };
-    names.join(", ") + more
+    Ok(content)
 }
 
 #[cfg(test)]
@@ -107,6 +114,34 @@ mod tests {
         describe(&wasm, &SourceLimits::default())
             .map(|info| info.automation.lines().collect())
             .map_err(|error| format!("{} {error}", error.code()))
+    }
+
+    #[test]
+    fn limits_are_read_as_they_are_written() {
+        let module = |contents: &[&[u8]]| {
+            let mut wasm = wat::parse_str("(module)").expect("a module");
+            for content in contents {
+                let section = wasm_encoder::CustomSection {
+                    name: super::LIMITS_SECTION.into(),
+                    data: (*content).into(),
+                };
+                wasm_encoder::Section::append_to(&section, &mut wasm);
+            }
+            super::read_limits(&wasm).map_err(|error| format!("{} {error}", error.code()))
+        };
+        assert_eq!(module(&[]), Ok(None));
+        let json = r#"{"max_memory":"64MB"}"#;
+        assert_eq!(module(&[json.as_bytes()]), Ok(Some(json.to_owned())));
+        let error = module(&[&[b' '; 1025]]).expect_err("it is too long");
+        assert!(
+            error.starts_with("LIMIT custom section ferrite.limits"),
+            "{error}"
+        );
+        let error = module(&[b"\xff"]).expect_err("it is no text");
+        assert!(
+            error.starts_with("INVALID custom section ferrite.limits"),
+            "{error}"
+        );
     }
 
     #[test]

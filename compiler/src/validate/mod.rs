@@ -44,17 +44,30 @@ pub(crate) fn enabled_features() -> wasmparser::WasmFeatures {
 /// assert_eq!(error.offset(), Some(0));
 /// ```
 pub fn validate(source: &[u8], bounds: &SourceLimits) -> Result<ModuleInfo, ValidateError> {
-    validate_and_rewrite(source, bounds).map(|(info, _)| info)
+    validate_and_rewrite(source, bounds, Wanted::Entries).map(|(info, _)| info)
+}
+
+/// Tells if a module must have an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// At least one: clients call it.
+    Entries,
+    /// It may have none: it is an engine, on which programs are evaluated.
+    Engine,
 }
 
 /// Works as [`validate`], and also returns the rewritten module to compile.
 pub(crate) fn validate_and_rewrite<'a>(
     source: &'a [u8],
     bounds: &SourceLimits,
+    wanted: Wanted,
 ) -> Result<(ModuleInfo, Cow<'a, [u8]>), ValidateError> {
     let sections = read(source, bounds)?;
     let imports = imports::check(&sections).collect::<Result<Vec<_>, _>>()?;
-    let entries = entries::find(&sections)?;
+    let entries = match wanted {
+        Wanted::Entries => entries::find(&sections)?,
+        Wanted::Engine => Vec::new(),
+    };
     let Rewritten { wasm, rewind } =
         rewrite(source).map_err(|error| proposals::explain(source, &error))?;
     Ok((sections.into_info(imports, entries, rewind), wasm))

@@ -312,6 +312,7 @@ impl<'a> Sections<'a> {
             meter: None,
             stack_depth: None,
             automation: ferrite_cache::Automation::default(),
+            limits: None,
             name: self.name,
         }
     }

@@ -41,9 +41,11 @@ fn describe(info: &ModuleInfo) -> String {
         meter: _,
         stack_depth,
         automation,
+        limits,
     } = info;
     assert!(stack_depth.is_none(), "nobody asked to count");
     assert!(automation.is_empty(), "none of them declares anything");
+    assert!(limits.is_none(), "none of them asks for limits");
     let mut text = format!(
         "name {name:?}, {functions} functions in {code_len} bytes, {table_elements_min} table \
          elements, initialize {initialize}, start {start}\n"

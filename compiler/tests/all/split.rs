@@ -81,6 +81,42 @@ fn programs_share_their_engine_and_have_images_of_their_own() {
 }
 
 #[test]
+fn the_engine_itself_is_the_code_of_its_programs() {
+    let compiler = compiler();
+    let engine = compiler
+        .compile(&JavaScript::engine())
+        .expect("it is right");
+    assert_eq!(engine.manifest.source, Digest::of(&JavaScript::engine()));
+    assert_eq!(engine.manifest.module.entries, []);
+    let many: String = (0..200)
+        .map(|n| format!("export function f{n}() {{}}\n"))
+        .collect();
+    for source in ["export function run() {}", &many] {
+        let known = KnownEngine {
+            engine: info(&engine.manifest).engine,
+            native: engine.manifest.artifact,
+            native_len: engine.manifest.artifact_len,
+        };
+        let program = compiler.compile_unless_known(&program(source), &[known]);
+        let program = program.expect(crate::VALID);
+        assert_eq!(info(&program.manifest).engine, known.engine);
+        assert!(program.artifact.is_empty(), "the code is known");
+    }
+    let other = JavaScript {
+        name: "blake3:0000",
+        positions: &[],
+        source: b"",
+    };
+    let error = compiler
+        .compile(&other.encode())
+        .expect_err("no other engine is here");
+    assert!(
+        error.to_string().contains("is that of another release"),
+        "{error}"
+    );
+}
+
+#[test]
 fn modules_that_differ_in_data_and_globals_alone_share_their_code() {
     let compiler = compiler();
     let compile = |text: String| compiler.compile(text.as_bytes()).expect(crate::VALID);

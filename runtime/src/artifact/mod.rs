@@ -3,6 +3,7 @@
 pub(crate) mod cache_size;
 pub mod compile_worker;
 mod from_bundle;
+mod javascript;
 pub(crate) mod signed_bundle;
 pub mod source;
 mod stack_depth_need;
@@ -25,6 +26,7 @@ use parking_lot::{Condvar, Mutex};
 pub(crate) use stack_depth_need::Depth;
 
 use crate::artifact::compile_worker::WorkerOptions;
+use crate::artifact::javascript::Evaluator;
 use crate::artifact::signed_bundle::{not_stored, unsigned};
 use crate::artifact::source::Source;
 use crate::artifact::trust::TrustOptions;
@@ -49,6 +51,7 @@ pub(crate) struct ArtifactProvider {
     /// The same, for code that counts how deep its calls nest.
     counting: Vec<Profile>,
     compile_slots: CompileSlots,
+    evaluator: Evaluator,
     warned: AtomicBool,
     stats: CompileStats,
 }
@@ -96,6 +99,7 @@ impl ArtifactProvider {
                 .collect(),
             candidates,
             compile_slots: CompileSlots::new(COMPILING_MAX),
+            evaluator: Evaluator::default(),
             warned: AtomicBool::new(false),
             stats: CompileStats::default(),
         }
@@ -129,11 +133,13 @@ impl ArtifactProvider {
         match source {
             Source::Cached(digest) if signed_only => Err(not_stored(digest)),
             Source::Cached(digest) => self.by_digest(digest, None, depth),
-            Source::Wasm(_) | Source::Text(_) if signed_only => Err(unsigned("the module")),
-            Source::Wasm(wasm) => {
-                let digest = Digest::of(wasm);
+            Source::Wasm(_) | Source::Text(_) | Source::Program(_) if signed_only => {
+                Err(unsigned("the module"))
+            }
+            Source::Wasm(source) | Source::Program(source) => {
+                let digest = Digest::of(source);
                 self.found_or(&digest, depth, || {
-                    self.compile(Some(&digest), wasm, None, depth)
+                    self.compile(Some(&digest), source, None, depth)
                 })
             }
             // Only the worker knows which WebAssembly a text stands for.
@@ -318,8 +324,8 @@ impl ArtifactProvider {
         }
     }
 
-    /// Compiles a module, or its text when `digest` is not known, and puts it into the cache;
-    /// `signed_by` is the key that signed the source.
+    /// Compiles a module, or its text when `digest` is not known, or evaluates a program, and puts it into the
+    /// cache; `signed_by` is the key that signed the source.
     fn compile(
         &self,
         digest: Option<&Digest>,
@@ -329,7 +335,13 @@ impl ArtifactProvider {
     ) -> Result<ProvidedArtifact, CallError> {
         let candidates = self.candidates(depth);
         let profile = &candidates[0];
-        let compile = || self.run_worker(digest, source, signed_by, profile);
+        let compile = || {
+            if self.evaluates(source) {
+                self.evaluate(source, signed_by, depth)
+            } else {
+                self.run_worker(digest, source, signed_by, profile)
+            }
+        };
         let (artifact, origin) = match (&self.cache, digest) {
             (Some(cache), Some(digest)) => cache.get_or_compile_with(
                 digest,

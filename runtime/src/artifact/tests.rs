@@ -40,6 +40,7 @@ fn manifest() -> Manifest {
             meter: None,
             stack_depth: None,
             automation: ferrite_cache::Automation::default(),
+            limits: None,
         },
         compile_micros: 1,
         signed_by: None,

@@ -64,6 +64,23 @@ macro_rules! limits {
                 Self { $($name: self.$name.or(other.$name),)+ }
             }
 
+            /// Returns these limits, completed by those of `wanted` where none is given and the default is
+            /// lower, as far as a function may ask for them.
+            #[must_use]
+            pub(crate) fn raised_to(&self, wanted: &Self, defaults: &Limits, most: &Limits) -> Self {
+                Self { $($name: self.$name.or_else(|| {
+                    let wanted = wanted.$name?;
+                    let limit = Unit::<$Type>::resolve(wanted);
+                    if !<$Unit as Unit<$Type>>::exceeds(limit, defaults.$field) {
+                        return None;
+                    }
+                    if <$Unit as Unit<$Type>>::exceeds(limit, most.$field) {
+                        return Unit::<$Type>::show(most.$field);
+                    }
+                    Some(wanted)
+                }),)+ }
+            }
+
             /// Describes each limit that is higher here than in `granted`, one sentence each.
             ///
             /// A limit that is left out is the server's default, whatever that will be: leaving it

@@ -70,6 +70,7 @@ impl<K: Keyspace> Runtime<K> {
                 };
                 added += provided.bytes_added(source);
             }
+            let spec = inner.complete_limits(&mut record, spec, &provided)?;
             let scope = DeclarationScope {
                 database: before.record().database(),
                 rights,
@@ -117,7 +118,8 @@ impl<K: Keyspace> Runtime<K> {
         };
         let reload = || {
             let source = Source::for_load(file.as_bytes(), &self.0.options.source)?;
-            if matches!(&source, Source::Wasm(wasm) if Digest::of(wasm) == *digest) {
+            if matches!(&source, Source::Wasm(bytes) | Source::Program(bytes) if Digest::of(bytes) == *digest)
+            {
                 return Ok(None);
             }
             let rights = AutomationRights::default();

@@ -21,8 +21,13 @@ SDK = Path(__file__).resolve().parent
 
 #: The program, beside the interpreter as in a virtual environment, or on the PATH.
 COMPONENTIZE = "componentize-py"
+
 if (Path(sys.executable).parent / COMPONENTIZE).is_file():
     COMPONENTIZE = str(Path(sys.executable).parent / COMPONENTIZE)
+
+#: What a function gets that asks for nothing, where a server's defaults are lower: CPython begins with more memory
+#: than most functions ever take, and takes more fuel for each step than compiled code.
+LIMITS = b'{"max_memory":"64MB","max_fuel":200000000}'
 
 #: Python's version inside, for which wheels are chosen.
 INSIDE = "3.14"
@@ -123,6 +128,7 @@ def build(folder: Path, output: Path) -> list[str]:
         componentize([app, source, packages, sdk], component)
         entries = marked(component.read_bytes(), mark)
         append_section(component, "ferrite:entries", "\n".join(entries).encode())
+        append_section(component, "ferrite.limits", LIMITS)
         declared = declarations(component.read_bytes(), mark)
         if declared:
             append_section(component, "ferrite.automation", declared)

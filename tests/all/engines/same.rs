@@ -12,6 +12,9 @@ use crate::support::guests::{ADD1, EVERY_TYPE, MIRROR};
 
 const TABLE: &str = include_str!("same.txt");
 
+/// The functions that every language has, in JavaScript.
+const JAVASCRIPT: &str = include_str!("../../../examples/javascript/javascript.js");
+
 /// The guest that a word with an @ stands for.
 fn guest(name: &str) -> &'static str {
     match name {
@@ -20,6 +23,7 @@ fn guest(name: &str) -> &'static str {
         "mirror" => MIRROR,
         "ops" => OPS,
         "traps" => TRAPS,
+        "js" => JAVASCRIPT,
         _ => panic!("the table has no module @{name}"),
     }
 }

@@ -13,11 +13,11 @@ mod projects;
 use std::collections::BTreeSet;
 use std::env;
 use std::fs;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 
 use example_cases::{Call, Case, Connection, read, run_on_server};
-use ferrite_tests::{Reply, Server};
+use ferrite_tests::{EngineKind, Reply, Server};
 
 /// Calls every function of a built module as the table says. `folder` below `examples` holds its
 /// source.
@@ -27,9 +27,14 @@ fn cases_hold(module: &str, folder: &str, cases: &[Case]) {
 
 /// The same on this server.
 pub(crate) fn cases_hold_on(server: &Server, module: &str, folder: &str, cases: &[Case]) {
-    let stream = TcpStream::connect(server.address()).expect("the server listens");
+    cases_hold_at(server.address(), module, folder, cases, &[]);
+}
+
+/// The same on the server at this address; the module is loaded with more options.
+fn cases_hold_at(address: SocketAddr, module: &str, folder: &str, cases: &[Case], more: &[&[u8]]) {
+    let stream = TcpStream::connect(address).expect("the server listens");
     let mut connection = Connection::new(stream);
-    if load(&mut connection, module, folder) {
+    if load(&mut connection, module, folder, more) {
         run_on_server(cases, &mut connection, |case, call| {
             request(module, case, call)
         });
@@ -37,7 +42,12 @@ pub(crate) fn cases_hold_on(server: &Server, module: &str, folder: &str, cases: 
 }
 
 /// Loads a built module with the permissions that its example declares; returns false if it is not built here.
-pub(crate) fn load(connection: &mut Connection<TcpStream>, module: &str, folder: &str) -> bool {
+pub(crate) fn load(
+    connection: &mut Connection<TcpStream>,
+    module: &str,
+    folder: &str,
+    more: &[&[u8]],
+) -> bool {
     let Some(built) = env::var_os("FERRITE_EXAMPLES_DIR").map(PathBuf::from) else {
         eprintln!("skipped: FERRITE_EXAMPLES_DIR names no folder of built examples");
         return false;
@@ -60,11 +70,8 @@ pub(crate) fn load(connection: &mut Connection<TcpStream>, module: &str, folder:
         .join(folder);
     let permissions =
         fs::read(beside.join("permissions.json")).expect("the example declares its permissions");
-    // An example that needs more than the defaults says so.
-    let limits = fs::read(beside.join("limits.json")).unwrap_or_else(|_| b"{}".to_vec());
-
-    let options: &[&[u8]] = &[b"PERMISSIONS", &permissions, b"LIMITS", &limits];
-    let load = [command, &[&source], options].concat();
+    let options: &[&[u8]] = &[b"PERMISSIONS", &permissions];
+    let load = [command, &[&source], options, more].concat();
     let loaded = connection.command(&load).expect("a reply");
     assert!(
         format!("{loaded:?}").starts_with("Bulk"),
@@ -127,6 +134,33 @@ fn go() {
 #[test]
 fn python() {
     cases_hold("python", "python", &of(COMMON));
+}
+
+/// The common functions in both interpreted languages, on the server at this address, which knows no limits but its
+/// defaults.
+fn interpreted_under_each_isolation(address: SocketAddr) {
+    for isolation in ["rewind", "fresh", "reuse"] {
+        for module in ["javascript", "python"] {
+            let more: &[&[u8]] = &[b"ISOLATION", isolation.as_bytes(), b"REPLACE"];
+            cases_hold_at(address, module, module, &of(COMMON), more);
+        }
+    }
+}
+
+#[test]
+fn javascript_and_python_under_each_isolation() {
+    interpreted_under_each_isolation(Server::start().address());
+}
+
+#[test]
+fn javascript_and_python_in_valkey_and_redis_under_each_isolation() {
+    // Python takes long to compile.
+    let cache = tempfile::tempdir().expect("a temporary folder");
+    let cache = cache.path().to_str().expect("text");
+    for kind in EngineKind::ends_here() {
+        let engine = kind.builder().module(&["cache-dir", cache]).start();
+        interpreted_under_each_isolation(engine.address());
+    }
 }
 
 #[test]

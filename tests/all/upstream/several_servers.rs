@@ -76,7 +76,7 @@ fn run(servers: &[Server], first: usize, cases: &[Case]) {
 
 fn the_table_holds(servers: &[Server]) {
     let stream = TcpStream::connect(servers[0].address()).expect("the server listens");
-    if !load(&mut Connection::new(stream), "from_lua", "from-lua") {
+    if !load(&mut Connection::new(stream), "from_lua", "from-lua", &[]) {
         return;
     }
     for server in servers {

@@ -43,14 +43,13 @@ pub struct Evicted {
 pub(super) fn evict(
     root: &Root,
     bytes_max: u64,
-    pinned: &HashSet<Digest>,
+    mut pinned: HashSet<Digest>,
 ) -> Result<Evicted, StorageError> {
     sweep::leftovers(root);
     if root.open_format()?.is_none() {
         return Ok(Evicted::default());
     }
     let _lock = ChangeLock::acquire(root)?;
-    let mut pinned = pinned.clone();
     pinned.extend(pins::all(root)?);
     let inventory = Inventory::scan(root)?;
     let mut room = Eviction {

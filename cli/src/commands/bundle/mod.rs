@@ -10,9 +10,11 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use ferrite_cache::bundle::{ArtifactMember, BUNDLE_FORMAT, BundleManifest, Member, SignatureText};
 use ferrite_cache::{
-    ArtifactBuf, Baseline, Cache, Digest, ImageInfo, ModuleInfo, Profile, Target, VerifiedArtifact,
+    ArtifactBuf, Baseline, Cache, Digest, ImageInfo, LIMITS_SECTION, ModuleInfo, Profile, Target,
+    VerifiedArtifact,
 };
 use ferrite_runtime::policy::function_spec::Isolation;
+use ferrite_runtime::policy::limits::LimitSettings;
 
 use crate::files::bundle_file;
 use crate::files::cache_folder::CacheFolder;
@@ -114,7 +116,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     };
     let compiled = compile(&options, cache.as_ref(), &progress)?;
     drop(progress);
-    let (manifest, members) = options.manifest(&compiled);
+    let (manifest, members) = options.manifest(&compiled)?;
     let json = manifest.to_json();
     let signature: Option<SignatureText> = match &signer {
         Some(signer) => Some(signer.sign(&manifest, &json)?),
@@ -183,7 +185,7 @@ fn compile(options: &Options, cache: Option<&Cache>, progress: &Progress) -> Res
             let bounds = precompiler.bounds();
             let bytes = source_file::read(&options.file, bounds.source_bytes_max)
                 .with_context(|| options.file.display().to_string())?;
-            let binary = ferrite_compiler::to_wasm(&bytes, bounds)
+            let binary = ferrite_compiler::to_stored(&bytes, bounds)
                 .map_err(ferrite_compiler::CompileError::from)
                 .with_context(|| options.file.display().to_string())?;
             wasm = Some(binary.into_owned());
@@ -249,7 +251,21 @@ fn read_all(file: &File) -> Result<Vec<u8>> {
 
 impl Options {
     /// Returns the bundle's manifest, and the artifacts in the manifest's order.
-    fn manifest(&self, compiled: &CompiledAll) -> (BundleManifest, Vec<ArtifactBuf>) {
+    ///
+    /// # Errors
+    ///
+    /// The limits that the module needs are wrong.
+    fn manifest(&self, compiled: &CompiledAll) -> Result<(BundleManifest, Vec<ArtifactBuf>)> {
+        // What the module needs is signed with everything else that it may have.
+        let needed = compiled.module.limits.as_deref().map(|text| {
+            LimitSettings::from_json(text.as_bytes())
+                .with_context(|| format!("custom section {LIMITS_SECTION}"))
+        });
+        let limits = match (&self.limits, needed.transpose()?) {
+            (Some(given), Some(needed)) => Some(given.or(&needed)),
+            (Some(given), None) => Some(given.clone()),
+            (None, needed) => needed,
+        };
         let member = |bytes: &[u8]| Member {
             digest: Digest::of(bytes),
             size: bytes.len() as u64,
@@ -265,10 +281,7 @@ impl Options {
             expires_unix: self.expires_unix,
             isolation: self.isolation.map(|isolation| isolation.to_string()),
             permissions: self.permissions.as_ref().map(json),
-            limits: self
-                .limits
-                .as_ref()
-                .map(|limits| serde_json::to_value(limits).unwrap_or_default()),
+            limits: limits.map(|limits| serde_json::to_value(limits).unwrap_or_default()),
             module: compiled.module.clone(),
             source: member(&compiled.source),
             artifacts: compiled
@@ -288,6 +301,6 @@ impl Options {
             .iter()
             .map(|(_, _, code)| code.clone())
             .collect();
-        (manifest, members)
+        Ok((manifest, members))
     }
 }

@@ -20,7 +20,7 @@ use crate::terminal::progress::Progress;
 use report::FileReport;
 
 pub(crate) use file_compiler::FileCompiler;
-pub(crate) use options::Options;
+pub(crate) use options::{Options, native_profile};
 pub(crate) use report::CompileReport;
 
 /// The arguments of `ferrite-wasmc compile`.

@@ -41,12 +41,7 @@ impl Options {
                 files.len()
             )));
         }
-        let profile = Profile::new(
-            target.unwrap_or_else(Target::host),
-            cpu.unwrap_or_else(|| default_baseline(target)),
-        )
-        .map_err(|error| UsageError(error.to_string()))?
-        .with_stack_depth(stack_depth);
+        let profile = native_profile(target, cpu)?.with_stack_depth(stack_depth);
         let jobs = jobs
             .or_else(|| std::thread::available_parallelism().ok())
             .unwrap_or(NonZeroUsize::MIN);
@@ -59,6 +54,15 @@ impl Options {
             preinit: preinit.choice(),
         })
     }
+}
+
+/// Returns the profile of a platform and a baseline; of this machine, if neither is named.
+pub(crate) fn native_profile(target: Option<Target>, cpu: Option<Baseline>) -> Result<Profile> {
+    Profile::new(
+        target.unwrap_or_else(Target::host),
+        cpu.unwrap_or_else(|| default_baseline(target)),
+    )
+    .map_err(|error| UsageError(error.to_string()).into())
 }
 
 /// Returns `native` for this machine; for a named target, its lowest baseline.

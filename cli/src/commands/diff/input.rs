@@ -56,7 +56,7 @@ impl DiffInput {
         }
         let bounds = SourceLimits::default();
         let bytes = source_file::read(path, bounds.source_bytes_max).with_context(name)?;
-        let wasm = ferrite_compiler::to_wasm(&bytes, &bounds)
+        let wasm = ferrite_compiler::to_stored(&bytes, &bounds)
             .map_err(CompileError::from)
             .with_context(name)?;
         let module = ferrite_compiler::describe(&wasm, &bounds).with_context(name)?;

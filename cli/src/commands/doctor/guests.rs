@@ -26,7 +26,7 @@ pub(super) fn all() -> Vec<Check> {
             finding: Finding::Ok {
                 detail: format!(
                     "part of this program: {}",
-                    ferrite_compiler::JAVASCRIPT_ENGINE
+                    ferrite_cache::javascript::JAVASCRIPT_ENGINE
                 ),
             },
         },

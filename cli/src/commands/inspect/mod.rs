@@ -163,7 +163,9 @@ fn describe_source(source: &[u8], cache: Option<&Cache>) -> Result<SourceReport>
     if matches!(wasm, std::borrow::Cow::Owned(_)) {
         report.text_bytes = Some(report.bytes);
         report.bytes = wasm.len() as u64;
-        report.source = Digest::of(&wasm);
+        if !JavaScript::is(source) {
+            report.source = Digest::of(&wasm);
+        }
     }
     let flat = match ferrite_compiler::flatten::flatten(&wasm, &bounds) {
         Ok(flat) => flat,

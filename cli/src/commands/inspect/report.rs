@@ -235,6 +235,16 @@ impl ModuleReport {
             line(out, "entry", &entry_text(entry))?;
         }
         declares(out, &info.automation)?;
+        if let Some(limits) = &info.limits {
+            line(
+                out,
+                "limits",
+                &format!(
+                    "{}, where a server's are lower",
+                    shown(limits).replace("\\\"", "\"")
+                ),
+            )?;
+        }
         for export in &info.exports {
             let name = shown(&export.name);
             if info.entries.iter().any(|entry| entry.name == export.name) {

@@ -43,8 +43,10 @@ pub enum Source<'a> {
     Cached(Digest),
     /// A WebAssembly binary.
     Wasm(Cow<'a, [u8]>),
-    /// WebAssembly's text format, or an encoded program in JavaScript.
+    /// WebAssembly's text format.
     Text(Cow<'a, [u8]>),
+    /// An encoded [program in JavaScript](JavaScript).
+    Program(Cow<'a, [u8]>),
     /// A bundle, signed or not.
     Bundle(BundleSource<'a>),
 }
@@ -233,7 +235,7 @@ impl<'a> Source<'a> {
             positions: &[],
             source: program,
         };
-        Ok(Source::Text(Cow::Owned(program.encode())))
+        Ok(Source::Program(Cow::Owned(program.encode())))
     }
 }
 

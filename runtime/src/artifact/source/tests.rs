@@ -24,6 +24,7 @@ fn load(argument: &[u8], options: &SourceOptions) -> Result<Source<'static>, Str
         Ok(Source::Cached(digest)) => Ok(Source::Cached(digest)),
         Ok(Source::Wasm(bytes)) => Ok(Source::Wasm(Cow::Owned(bytes.into_owned()))),
         Ok(Source::Text(bytes)) => Ok(Source::Text(Cow::Owned(bytes.into_owned()))),
+        Ok(Source::Program(bytes)) => Ok(Source::Program(Cow::Owned(bytes.into_owned()))),
         Ok(Source::Bundle(BundleSource::Bytes(bytes))) => Ok(Source::Bundle(BundleSource::Bytes(
             Cow::Owned(bytes.into_owned()),
         ))),

@@ -5,7 +5,7 @@ mod declared;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use ferrite_cache::{Digest, VerifiedArtifact};
+use ferrite_cache::{Digest, LIMITS_SECTION, VerifiedArtifact};
 
 use crate::artifact::signed_bundle::{self, ReleasedCode, RequestedGrant, Unpacked};
 use crate::artifact::source::Source;
@@ -149,6 +149,7 @@ impl<K: Keyspace> Runtime<K> {
         let arriving = inner.arriving.read();
         let provided = inner.provide(&source, unpacked, Depth::of(&spec.limits))?;
         let added = provided.bytes_added(&source);
+        let spec = inner.complete_limits(&mut record, spec, &provided)?;
         if let Some(scope) = declarations {
             let declared = &provided.artifact.manifest().module.automation;
             record.automation = self.check_declared(&spec, declared, scope)?;
@@ -192,15 +193,16 @@ impl<K: Keyspace> Runtime<K> {
     pub fn load_held(&self, mut request: LoadRequest<'_>) -> Result<HeldFunction<K>, CallError> {
         let inner = &*self.0;
         let (source, restored) = (request.take_source(), request.restored);
-        let (record, unpacked) = inner.read_request(request, &source)?;
-        let mut spec = inner.spec(&record)?;
+        let (mut record, unpacked) = inner.read_request(request, &source)?;
+        let spec = inner.spec(&record)?;
+        let _arriving = inner.arriving.read();
+        let provided = inner.provide(&source, unpacked, Depth::of(&spec.limits))?;
+        let mut spec = inner.complete_limits(&mut record, spec, &provided)?;
         spec.registered = false;
         if let Some(kept) = &mut spec.kept {
             // A registered function may have the same name.
             *kept = Arc::default();
         }
-        let _arriving = inner.arriving.read();
-        let provided = inner.provide(&source, unpacked, Depth::of(&spec.limits))?;
         if let Some(line) = provided
             .artifact
             .manifest()
@@ -411,6 +413,28 @@ impl<K: Keyspace> Inner<K> {
             }
             None => self.artifacts.provide(source, depth),
         }
+    }
+
+    /// Gives a function the limits that its module needs, where the record has none and the server's defaults are
+    /// lower; a signed release has those that it was signed with. Returns the function's spec, which is `spec` if
+    /// nothing changes.
+    pub(crate) fn complete_limits(
+        &self,
+        record: &mut Record,
+        spec: FunctionSpec,
+        provided: &ProvidedArtifact,
+    ) -> Result<FunctionSpec, CallError> {
+        let Some(text) = &provided.artifact.manifest().module.limits else {
+            return Ok(spec);
+        };
+        if record.release.is_some() {
+            return Ok(spec);
+        }
+        let needed = LimitSettings::from_json(text.as_bytes()).map_err(|error| {
+            CallError::invalid(format!("custom section {LIMITS_SECTION}: {error}"))
+        })?;
+        record.limits = self.limits.read().completed(&record.limits, &needed);
+        self.spec(record)
     }
 
     /// Makes a function from an artifact, with its minimum of idle instances.

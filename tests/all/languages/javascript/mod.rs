@@ -1,6 +1,7 @@
-//! Programs in JavaScript on the server and in Valkey and Redis: defined as source, compiled by the worker.
+//! Programs in JavaScript on the server and in Valkey and Redis, defined as source.
 
 mod requests;
+mod without_compiler;
 
 use std::fs;
 
@@ -209,10 +210,8 @@ fn a_file_in_the_module_folder_is_loaded_by_its_path() {
     );
 }
 
-#[test]
-fn a_program_that_is_wrong_is_refused_and_harms_nobody() {
-    let server = Server::start();
-    let mut client = server.client();
+/// Programs that are refused, the same by every way to evaluate them.
+fn refuses_what_is_wrong(client: &mut Client) {
     for (program, expected) in [
         (
             &b"export function run( {"[..],
@@ -235,6 +234,10 @@ fn a_program_that_is_wrong_is_refused_and_harms_nobody() {
             b"const a = []; for (;;) a.push(new Uint8Array(1 << 24).fill(1));",
             "INVALID p.js: its top level takes more than 67108864 bytes of memory",
         ),
+        (
+            b"import { get } from 'ferrite-wasm'; get('k'); export function run() {}",
+            "INVALID Error: get was called outside of a function call",
+        ),
         (b" ", "INVALID the source is empty"),
         (
             b"export const answer = 42",
@@ -247,6 +250,13 @@ fn a_program_that_is_wrong_is_refused_and_harms_nobody() {
         assert!(error.len() < 1024, "{error}");
         assert_eq!(client.run("PING"), Reply::Simple("PONG".into()));
     }
+}
+
+#[test]
+fn a_program_that_is_wrong_is_refused_and_harms_nobody() {
+    let server = Server::start();
+    let mut client = server.client();
+    refuses_what_is_wrong(&mut client);
     let missing = client.run("WASM.CALL p");
     assert!(
         missing
@@ -278,5 +288,6 @@ fn programs_share_their_code_and_nothing_else() {
     }
     let cache = server.dir().join("cache/wasm");
     let files = |extension| crate::bundles::workshop::files(&cache, extension);
-    assert_eq!((files("engine"), files("image"), files("cwasm")), (1, 2, 0));
+    // The engine that has evaluated nothing has an image, too.
+    assert_eq!((files("engine"), files("image"), files("cwasm")), (1, 3, 0));
 }

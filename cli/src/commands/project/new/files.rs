@@ -113,8 +113,8 @@ fn real_path(path: &str) -> PathBuf {
 /// Returns the limits of a new project.
 fn limits(language: Language) -> &'static str {
     match language {
-        // An interpreter with its standard library is in memory before a call begins.
-        Language::Python => "max_time = \"250ms\"\nmax_memory = \"64MB\"\nmax_fuel = 200000000",
+        // An interpreter takes more time for each step.
+        Language::Python => "max_time = \"250ms\"",
         _ => "max_time = \"50ms\"",
     }
 }

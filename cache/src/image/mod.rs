@@ -18,6 +18,8 @@
 //!
 //! All numbers are little-endian. Pages that are in no run hold zeros, and so do globals that are not named.
 
+mod pages;
+
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
@@ -25,6 +27,8 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::module_info::{ModuleInfo, ValueType, WASM_PAGE_BYTES};
 use crate::rewind::Rewind;
+
+pub use pages::ImagePages;
 
 /// Bytes of a page of an image, which is one of the host's.
 pub const IMAGE_PAGE_BYTES: usize = 4096;

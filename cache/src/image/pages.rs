@@ -1,20 +1,23 @@
-//! The pages of a memory as its data segments leave it.
+//! The pages of a memory as its data segments leave it, and the image that is made of them.
 
 use std::collections::BTreeMap;
 
-use ferrite_cache::{IMAGE_PAGE_BYTES, IMAGE_RUNS_MAX, ImageRun, WASM_PAGE_BYTES};
+use super::{IMAGE_PAGE_BYTES, IMAGE_RUNS_MAX, Image, ImageInfo, ImageRun, ImageValue};
+use crate::digest::Digest;
+use crate::module_info::WASM_PAGE_BYTES;
 
 /// Pages of zeros that may be stored to join runs, beyond as many as there are others.
 const FILLING_PAGES: usize = 64;
 
-/// The pages that hold more than zeros.
+/// The pages of a memory that hold more than zeros, to make an [`Image`](crate::Image) of.
 #[derive(Debug, Default)]
-pub(super) struct Pages(BTreeMap<u32, Box<[u8; IMAGE_PAGE_BYTES]>>);
+pub struct ImagePages(BTreeMap<u32, Box<[u8; IMAGE_PAGE_BYTES]>>);
 
-impl Pages {
+impl ImagePages {
     /// Writes segments (offset, bytes) in their order into a memory of zeros. Returns `None` if one does not
     /// fit into it.
-    pub(super) fn of(segments: &[(u32, &[u8])], memory_pages: u32) -> Option<Self> {
+    #[must_use]
+    pub fn of(segments: &[(u32, &[u8])], memory_pages: u32) -> Option<Self> {
         let memory_bytes = u64::from(memory_pages) * WASM_PAGE_BYTES;
         let mut pages = Self::default();
         for &(start, bytes) in segments {
@@ -39,18 +42,49 @@ impl Pages {
     }
 
     /// Returns the number of pages.
-    pub(super) fn count(&self) -> usize {
+    #[must_use]
+    pub fn count(&self) -> usize {
         self.0.len()
     }
 
     /// Returns a page, if it holds more than zeros.
-    pub(super) fn page(&self, number: u32) -> Option<&[u8; IMAGE_PAGE_BYTES]> {
+    fn page(&self, number: u32) -> Option<&[u8; IMAGE_PAGE_BYTES]> {
         self.0.get(&number).map(|page| &**page)
+    }
+
+    /// Makes an image for an engine: encoded, and its description. `globals` are the values of all globals that
+    /// calls can change; `back` and `entries` are those of [`ImageInfo`]. Returns `None` if the pages lie too far
+    /// apart.
+    #[must_use]
+    pub fn image(
+        &self,
+        engine: Digest,
+        memory_pages: u32,
+        globals: impl IntoIterator<Item = ImageValue>,
+        back: i64,
+        entries: Vec<u32>,
+    ) -> Option<(ImageInfo, Vec<u8>)> {
+        let globals = (0..).zip(globals).filter(|(_, value)| !value.is_zero());
+        let image = Image {
+            engine,
+            memory_pages,
+            runs: self.runs()?,
+            globals: globals.collect(),
+        };
+        let bytes = image.encode(|page| self.page(page));
+        let info = ImageInfo {
+            engine,
+            digest: Digest::of(&bytes),
+            len: bytes.len() as u64,
+            back,
+            entries,
+        };
+        Some((info, bytes))
     }
 
     /// Groups the pages into at most [`IMAGE_RUNS_MAX`] runs, by adding the pages of zeros in the smallest
     /// gaps. Returns `None` if that would be too many.
-    pub(super) fn runs(&self) -> Option<Vec<ImageRun>> {
+    fn runs(&self) -> Option<Vec<ImageRun>> {
         let mut runs: Vec<ImageRun> = Vec::new();
         for &number in self.0.keys() {
             match runs.last_mut() {
@@ -84,9 +118,8 @@ impl Pages {
 
 #[cfg(test)]
 mod tests {
-    use ferrite_cache::{IMAGE_PAGE_BYTES, ImageRun};
-
-    use super::Pages;
+    use super::ImagePages;
+    use crate::image::{IMAGE_PAGE_BYTES, ImageRun};
 
     fn run(first: u32, pages: u32) -> ImageRun {
         ImageRun { first, pages }
@@ -102,7 +135,7 @@ mod tests {
             (5 * page, b"\0\0"),
             (9 * page, b"x"),
         ];
-        let pages = Pages::of(&segments, 1).expect("they fit");
+        let pages = ImagePages::of(&segments, 1).expect("they fit");
         assert_eq!(pages.count(), 3);
         assert_eq!(
             pages.page(0).expect("it is written")[IMAGE_PAGE_BYTES - 1],
@@ -111,8 +144,8 @@ mod tests {
         assert_eq!(pages.page(1).expect("it is written")[..3], *b"ab\x07");
         assert_eq!(pages.page(5), None);
         assert_eq!(pages.runs(), Some(vec![run(0, 2), run(9, 1)]));
-        assert!(Pages::of(&[(65_535, b"ab")], 1).is_none());
-        assert!(Pages::of(&[(u32::MAX, b"ab")], 65_536).is_none());
+        assert!(ImagePages::of(&[(65_535, b"ab")], 1).is_none());
+        assert!(ImagePages::of(&[(u32::MAX, b"ab")], 65_536).is_none());
     }
 
     #[test]
@@ -122,7 +155,7 @@ mod tests {
                 .iter()
                 .map(|page| (page * IMAGE_PAGE_BYTES as u32, &b"x"[..]))
                 .collect();
-            Pages::of(&segments, 1000).expect("they fit").runs()
+            ImagePages::of(&segments, 1000).expect("they fit").runs()
         };
         assert_eq!(
             at(&[0, 2, 10, 15, 40, 50]),

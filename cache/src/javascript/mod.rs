@@ -6,8 +6,26 @@
 //! | 4 and n | length, little-endian, and bytes of the name that errors show, in UTF-8 |
 //! | 4 and n | length, little-endian, and bytes of the table of positions; 0 if there is none |
 //! | rest | the source, an ECMAScript module |
+//!
+//! A program without a source stands for the engine itself, with the digest of its module as the name: the code
+//! and the memory on which programs are evaluated.
+
+mod evaluation;
 
 use thiserror::Error;
+
+pub use evaluation::{
+    EVALUATION_FUEL_MAX, EVALUATION_MEMORY_BYTES_MAX, EngineInstance, Exports,
+    JAVASCRIPT_BUFFER_EXPORT, JAVASCRIPT_ENTRIES_MAX, JAVASCRIPT_EVALUATE_EXPORT,
+    JAVASCRIPT_LIMITS, ProgramError, StartFault,
+};
+
+/// Name and version of the engine.
+pub const JAVASCRIPT_ENGINE: &str = "QuickJS-ng 0.16.2";
+
+/// Digest of the engine's module. A host evaluates programs on this engine only.
+pub const JAVASCRIPT_ENGINE_DIGEST: &str =
+    "blake3:828bfd1116b0bfd2d096684e95e995ba965dbecf96cf1d2d46d88d908ce870f6";
 
 /// The first bytes of an encoded program.
 const MAGIC: &[u8; 8] = b"FERRJS\0\x01";
@@ -38,6 +56,24 @@ impl<'a> JavaScript<'a> {
     #[must_use]
     pub fn is(bytes: &[u8]) -> bool {
         bytes.starts_with(MAGIC)
+    }
+
+    /// Returns what stands for the engine itself among the sources.
+    #[must_use]
+    pub fn engine() -> Vec<u8> {
+        JavaScript {
+            name: JAVASCRIPT_ENGINE_DIGEST,
+            positions: &[],
+            source: &[],
+        }
+        .encode()
+    }
+
+    /// Returns true if bytes stand for an engine, this build's or another.
+    #[must_use]
+    pub fn is_engine(bytes: &[u8]) -> bool {
+        JavaScript::decode(bytes)
+            .is_ok_and(|program| program.source.is_empty() && program.name.starts_with("blake3:"))
     }
 
     /// Encodes the program.
