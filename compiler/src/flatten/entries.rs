@@ -5,6 +5,7 @@ use wasm_encoder::{BlockType, ConstExpr, Function, GlobalSection, GlobalType, Me
 use super::FlattenError;
 use super::component::Component;
 use super::resolve::{Lifted, Resolved};
+use super::typed::Typed;
 use super::types::Type;
 
 /// Most entries that the section of entries may list.
@@ -24,6 +25,8 @@ pub(super) struct Entry<'a> {
     pub(super) lifted: Lifted<'a>,
     /// True if the function is told the entry's name.
     pub(super) takes_name: bool,
+    /// How words are read and the reply is written, if the function has types of its own.
+    pub(super) typed: Option<Typed>,
 }
 
 /// Returns the entries, at least one.
@@ -39,6 +42,7 @@ pub(super) fn find<'a>(
                 name: (*name).to_owned(),
                 lifted: lifted.clone(),
                 takes_name: false,
+                typed: None,
             }),
             Ok(Shape::NameAndInput) if *name == RUN => match component.entries {
                 Some(section) => {
@@ -46,6 +50,7 @@ pub(super) fn find<'a>(
                         name: name.to_owned(),
                         lifted: lifted.clone(),
                         takes_name: true,
+                        typed: None,
                     }));
                 }
                 None => seen.push(format!(
@@ -54,6 +59,12 @@ pub(super) fn find<'a>(
                 )),
             },
             Ok(Shape::NameAndInput) => seen.push(format!("`{name}` is not called `{RUN}`")),
+            Ok(Shape::Typed(typed)) => entries.push(Entry {
+                name: (*name).to_owned(),
+                lifted: lifted.clone(),
+                takes_name: false,
+                typed: Some(typed),
+            }),
             Err(reason) => seen.push(format!("`{name}` {reason}")),
         }
     }
@@ -112,25 +123,27 @@ enum Shape {
     Input,
     /// `func(entry: string, input) -> result<list<item>, string>`.
     NameAndInput,
+    /// A function with types of its own.
+    Typed(Typed),
 }
 
 /// Returns how a function is called, or why it cannot be.
-fn shape(lifted: &Lifted<'_>) -> Result<Shape, &'static str> {
+fn shape(lifted: &Lifted<'_>) -> Result<Shape, String> {
     let ty = &lifted.ty;
     if ty.is_async {
-        return Err("is asynchronous");
-    }
-    if ty.result.as_ref() != Some(&Type::reply()) {
-        return Err("has another result");
+        return Err("is asynchronous".to_owned());
     }
     let name = Type::Primitive(wasmparser::PrimitiveValType::String);
-    match ty.params.as_slice() {
-        [(_, input)] if *input == Type::input() => Ok(Shape::Input),
-        [(_, entry), (_, input)] if *entry == name && *input == Type::input() => {
-            Ok(Shape::NameAndInput)
+    if ty.result.as_ref() == Some(&Type::reply()) {
+        match ty.params.as_slice() {
+            [(_, input)] if *input == Type::input() => return Ok(Shape::Input),
+            [(_, entry), (_, input)] if *entry == name && *input == Type::input() => {
+                return Ok(Shape::NameAndInput);
+            }
+            _ => {}
         }
-        _ => Err("has other parameters"),
     }
+    Typed::of(lifted).map(Shape::Typed)
 }
 
 /// The functions that an entry calls, by their indices in the module.

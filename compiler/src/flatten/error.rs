@@ -109,8 +109,8 @@ pub enum FlattenError {
     },
     /// No export is an entry.
     #[error(
-        "no entry: the component exports no function that can be called{seen}; an entry is \
-         `func(input: input) -> result<list<item>, string>` with the types of \
+        "no entry: the component exports no function that can be called{seen}; an entry takes words, as \
+         `docs/components.md` says, or is `func(input: input) -> result<list<item>, string>` with the types of \
          `ferrite:function/types@0.1.0`"
     )]
     NoEntry {

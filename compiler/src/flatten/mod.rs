@@ -20,6 +20,7 @@ mod module;
 mod output;
 mod renumber;
 mod resolve;
+mod typed;
 mod types;
 
 use std::borrow::Cow;

@@ -1,5 +1,7 @@
 //! Types of lifted functions: what an entry takes and returns.
 
+use std::fmt;
+
 use wasmparser::PrimitiveValType;
 use wasmparser::component_types::{ComponentDefinedType, ComponentFuncTypeId, ComponentValType};
 use wasmparser::types::TypesRef;
@@ -25,6 +27,55 @@ pub(super) struct FunctionType {
     pub(super) params: Vec<(String, Type)>,
     pub(super) result: Option<Type>,
     pub(super) is_async: bool,
+}
+
+/// Most fields or cases that a type shows.
+const SHOWN_MAX: usize = 3;
+
+/// Writes the type as WIT does; records, variants and enums, which have names there, with what they consist of.
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Primitive(primitive) => write!(f, "{primitive}"),
+            Self::List(element) => write!(f, "list<{element}>"),
+            Self::Option(some) => write!(f, "option<{some}>"),
+            Self::Tuple(types) => {
+                f.write_str("tuple<")?;
+                for (index, ty) in types.iter().enumerate() {
+                    write!(f, "{}{ty}", if index > 0 { ", " } else { "" })?;
+                }
+                f.write_str(">")
+            }
+            Self::Result(None, None) => f.write_str("result"),
+            Self::Result(Some(ok), None) => write!(f, "result<{ok}>"),
+            Self::Result(None, Some(error)) => write!(f, "result<_, {error}>"),
+            Self::Result(Some(ok), Some(error)) => write!(f, "result<{ok}, {error}>"),
+            Self::Record(fields) => {
+                let fields = fields.iter().map(|(name, ty)| format!("{name}: {ty}"));
+                write_some(f, "record", fields)
+            }
+            Self::Variant(cases) => {
+                let cases = cases.iter().map(|(name, ty)| match ty {
+                    Some(ty) => format!("{name}({ty})"),
+                    None => name.clone(),
+                });
+                write_some(f, "variant", cases)
+            }
+            Self::Enum(names) => write_some(f, "enum", names.iter().cloned()),
+            Self::Other(word) => f.write_str(word),
+        }
+    }
+}
+
+/// Writes the first fields or cases of a type.
+fn write_some(
+    f: &mut fmt::Formatter<'_>,
+    word: &str,
+    parts: impl ExactSizeIterator<Item = String>,
+) -> fmt::Result {
+    let more = if parts.len() > SHOWN_MAX { ", …" } else { "" };
+    let shown: Vec<String> = parts.take(SHOWN_MAX).collect();
+    write!(f, "{word} {{ {}{more} }}", shown.join(", "))
 }
 
 impl FunctionType {

@@ -915,3 +915,5 @@ EXPORT("entry#reply") void entry_reply(u8 *result) {
     else __builtin_trap();
   }
 }
+
+#include "typed.h"

@@ -1,5 +1,6 @@
 //! Links core instances, the adapter and entries into one module.
 
+mod calls;
 mod numbers;
 
 use std::collections::{HashMap, HashSet};
@@ -10,7 +11,7 @@ use wasmparser::FuncType;
 
 use super::FlattenError;
 use super::adapter::{self, Adapter};
-use super::entries::{self, Calls, Entry, NameGlobals};
+use super::entries::{self, Entry, NameGlobals};
 use super::module::{Import, Kind, Survey};
 use super::output::{Parts, Types};
 use super::renumber::{Constants, Renumber};
@@ -221,17 +222,7 @@ impl<'r, 'a> Linker<'r, 'a> {
             let realloc = realloc.map(|item| self.defined(item)).transpose()?;
             self.fallback = self.fallback.or(realloc);
             let copy = self.copy(realloc);
-            for name in [
-                adapter::KEY_COUNT,
-                adapter::ARG_COUNT,
-                adapter::KEYS,
-                adapter::ARGS,
-                adapter::ALLOCATE,
-                adapter::REPLY,
-            ] {
-                if name == adapter::ALLOCATE && !entry.takes_name {
-                    continue;
-                }
+            for &name in calls::needed(entry) {
                 let function = self.adapter.function(name).ok_or_else(broken)?;
                 self.copies[copy].roots.push(function);
             }
@@ -410,6 +401,13 @@ impl<'r, 'a> Linker<'r, 'a> {
                     name: entry.name.clone(),
                 });
             }
+            if let Some(typed) = &entry.typed {
+                let calls = self.typed_calls(entry, &numbers)?;
+                parts.function(no_type, &typed.body(&entry.name, &calls));
+                parts.exports.export(&entry.name, ExportKind::Func, next);
+                next += 1;
+                continue;
+            }
             let calls = self.calls(entry, &numbers)?;
             let mut name = None;
             if entry.takes_name {
@@ -551,36 +549,6 @@ impl<'r, 'a> Linker<'r, 'a> {
             memories: vec![0],
             globals: (first_global..first_global + survey.defined(Kind::Global)).collect(),
             ..Renumber::default()
-        })
-    }
-
-    /// Returns what an entry calls.
-    fn calls(&mut self, entry: &Entry<'a>, numbers: &Numbers) -> Result<Calls, FlattenError> {
-        let function = |linker: &Self, item: &CoreItem<'a>| {
-            let Definition { instance, index } = linker.defined(item)?;
-            Ok::<_, FlattenError>(numbers.first(Kind::Function, instance) + index)
-        };
-        let realloc = entry.lifted.realloc.as_ref();
-        let realloc = realloc.map(|item| self.defined(item)).transpose()?;
-        let copy = self.copy(realloc);
-        let adapter = |name: &str| {
-            let index = self.adapter.function(name).ok_or_else(broken)?;
-            numbers.in_copy(copy, index)
-        };
-        let post_return = entry.lifted.post_return.as_ref();
-        Ok(Calls {
-            function: function(self, &entry.lifted.function)?,
-            post_return: post_return.map(|item| function(self, item)).transpose()?,
-            key_count: adapter(adapter::KEY_COUNT)?,
-            arg_count: adapter(adapter::ARG_COUNT)?,
-            keys: adapter(adapter::KEYS)?,
-            args: adapter(adapter::ARGS)?,
-            allocate: if entry.takes_name {
-                adapter(adapter::ALLOCATE)?
-            } else {
-                0
-            },
-            reply: adapter(adapter::REPLY)?,
         })
     }
 }

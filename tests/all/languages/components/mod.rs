@@ -12,6 +12,7 @@ mod files;
 mod keyvalue;
 mod python;
 mod standard;
+mod typed;
 
 use std::env;
 use std::fs;
@@ -123,9 +124,13 @@ struct Oracle {
 
 impl Oracle {
     fn start(python: &Path, component: &Path) -> Self {
+        Self::start_script(python, Path::new("oracle.py"), component)
+    }
+
+    fn start_script(python: &Path, script: &Path, component: &Path) -> Self {
         let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sdk/python");
         let mut process = Command::new(python)
-            .arg(folder().join("oracle.py"))
+            .arg(folder().join(script))
             .arg(component)
             .env("PYTHONPATH", sdk)
             .env("PYTHONDONTWRITEBYTECODE", "1")

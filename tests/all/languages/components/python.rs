@@ -23,7 +23,10 @@ fn keyvalue_works_in_python() {
     let sources = folder();
     for (from, to) in [
         ("visits/world.wit", "world.wit"),
-        ("../../../sdk/wit/ferrite.wit", "deps/ferrite/ferrite.wit"),
+        (
+            "../../../../sdk/wit/ferrite.wit",
+            "deps/ferrite/ferrite.wit",
+        ),
         (
             "guest/wit/deps/keyvalue/keyvalue.wit",
             "deps/keyvalue/keyvalue.wit",

@@ -21,7 +21,7 @@ fn sorted(reply: Reply) -> Reply {
 fn both_drafts_of_keyvalue_reach_the_store() {
     let Some(python) = python() else { return };
     let scratch = tempfile::tempdir().expect("there is room for a folder");
-    let component = component(&python, "keyvalue", scratch.path());
+    let component = component(&python, "keyvalue/keyvalue", scratch.path());
     let server = Server::start();
     let mut client = server.client();
     client.hello3();
