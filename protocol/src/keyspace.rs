@@ -285,6 +285,11 @@ pub trait Transaction: Send {
         false
     }
 
+    /// Tells that the thread does nothing else until the transaction ends, or that the call begins again with
+    /// another one if it does. A host whose data only this thread changes meanwhile need not remember what the
+    /// call reads. By default nothing follows from it.
+    fn set_undivided(&mut self) {}
+
     /// Marks the present state, to which [`Transaction::roll_back`] returns. An earlier mark is
     /// forgotten. Returns false if this host cannot do that, as is the default: then a call cannot be
     /// a part of a transaction that goes on when the call fails.

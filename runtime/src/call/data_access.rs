@@ -32,6 +32,8 @@ pub(crate) struct DataAccess<K: Keyspace> {
     database: u32,
     mode: Mode,
     transaction: CallTransaction<K::Transaction>,
+    /// True if the thread does nothing else until the transaction ends, or the call begins again.
+    undivided: bool,
     written_bytes: u64,
     denied: Option<Denied>,
 }
@@ -54,6 +56,7 @@ impl<K: Keyspace> DataAccess<K> {
             database: 0,
             mode: Mode::Read,
             transaction: CallTransaction::none(),
+            undivided: false,
             written_bytes: 0,
             denied: None,
         }
@@ -68,8 +71,14 @@ impl<K: Keyspace> DataAccess<K> {
             mode
         };
         self.transaction.end();
+        self.undivided = false;
         self.written_bytes = 0;
         self.denied = None;
+    }
+
+    /// Says if the thread does nothing else until the transaction ends, or the call begins again.
+    pub(crate) fn set_undivided(&mut self, undivided: bool) {
+        self.undivided = undivided;
     }
 
     /// Sets the call's transaction to one that was begun elsewhere.
@@ -182,9 +191,11 @@ impl<K: Keyspace> DataAccess<K> {
             database,
             mode,
             transaction,
+            undivided,
             ..
         } = self;
-        let transaction = transaction.get_or_begin(|| keyspace.begin(*database, *mode));
+        let transaction =
+            transaction.get_or_begin(|| begun(keyspace, *database, *mode, *undivided));
         let policy = &spec.access_policy;
         let visible = |key: &[u8]| policy.visible(key);
         let ran = if policy.restricts_keys() && restricted_scan::is_scan(argv) {
@@ -273,9 +284,10 @@ impl<K: Keyspace> DataAccess<K> {
             database,
             mode,
             transaction,
+            undivided,
             ..
         } = self;
-        transaction.get_or_begin(|| keyspace.begin(*database, *mode))
+        transaction.get_or_begin(|| begun(keyspace, *database, *mode, *undivided))
     }
 
     /// Refuses a write of a call that may only read.
@@ -301,6 +313,16 @@ impl<K: Keyspace> DataAccess<K> {
         self.denied = Some(denied);
         status
     }
+}
+
+/// Begins a call's own transaction.
+#[inline]
+fn begun<K: Keyspace>(keyspace: &K, database: u32, mode: Mode, undivided: bool) -> K::Transaction {
+    let mut transaction = keyspace.begin(database, mode);
+    if undivided {
+        transaction.set_undivided();
+    }
+    transaction
 }
 
 /// Writes the error reply of the host's own front end for a command that it refuses.

@@ -301,6 +301,7 @@ impl<K: Keyspace> Run<'_, K> {
             state.requests.open(may_wait, access.writes());
             let may_commit = alone || self.surroundings.files.is_some();
             state.files.allow_changes(may_commit && access.writes());
+            state.data.set_undivided(mode == Mode::Direct);
             let ran = instance
                 .run(
                     self.function.module(),

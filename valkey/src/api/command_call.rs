@@ -11,7 +11,7 @@ use std::ptr::NonNull;
 
 use crate::api::context::{Caller, Context};
 use crate::api::ffi::{CallReply, RmString, api};
-use crate::api::string::Owned;
+use crate::api::string::{Owned, ServerString};
 
 /// The reply of `PING`.
 const PONG: &[u8] = b"+PONG\r\n";
@@ -19,11 +19,11 @@ const PONG: &[u8] = b"+PONG\r\n";
 impl<'a> Context<'a> {
     /// Runs the command `name` with the arguments `argv`. Returns `None` if the server would not
     /// run it.
-    pub(crate) fn call(
+    pub(crate) fn call<W: ServerString>(
         self,
         name: &CStr,
         format: Format,
-        argv: &[Owned<'_>],
+        argv: &[W],
     ) -> Option<ServerReply<'a>> {
         let format = format.text(self.caller() != Caller::OfContext);
         let reply = self.call_once(name, format, argv)?;
@@ -33,7 +33,7 @@ impl<'a> Context<'a> {
         // While a module listens to keyspace events, Valkey 9.1 collects the replies of some commands
         // before it sends them, and leaves them where they are if the command fails early (GETSET of a
         // list). The next command that runs for a module gets that reply before its own.
-        let mut late = self.call_once(c"PING", c"Ev", &[])?;
+        let mut late = self.call_once::<Owned<'_>>(c"PING", c"Ev", &[])?;
         if late.bytes() == PONG {
             return Some(reply);
         }
@@ -43,9 +43,14 @@ impl<'a> Context<'a> {
         Some(late)
     }
 
-    fn call_once(self, name: &CStr, format: &CStr, argv: &[Owned<'_>]) -> Option<ServerReply<'a>> {
+    fn call_once<W: ServerString>(
+        self,
+        name: &CStr,
+        format: &CStr,
+        argv: &[W],
+    ) -> Option<ServerReply<'a>> {
         let mut raw: smallvec::SmallVec<[*mut RmString; 8]> =
-            argv.iter().map(|word| word.borrow().raw()).collect();
+            argv.iter().map(|word| word.as_borrowed().raw()).collect();
         // SAFETY: a live context, a C string, a format that takes an array of live strings and its
         // length, and those. The server does not keep the array.
         let reply = unsafe {

@@ -56,24 +56,28 @@ impl CallView<'_> {
         };
         let told = told_reply::tell(argv, named, &sizes, &mut ask);
         Cost::at_least(told.reply_bytes, told.written_bytes).charge(budget)?;
-        let mut bytes = Vec::new();
-        let ran = self.run(&command, argv, keys.as_deref(), budget, &mut bytes);
+        let start = reply.len();
+        let ran = self.run(&command, argv, keys.as_deref(), budget, reply);
         self.note_work(argv, COMMAND.saturating_add(budget.work()));
         if let Some(exceeded) = budget.exceeded() {
             return Err(exceeded);
         }
-        let charged = budget.charge(budget::bytes(bytes.len() as u64));
-        let too_long = bytes.len() > budget.bounds().reply_bytes_max;
+        let len = reply.len() - start;
+        let charged = budget.charge(budget::bytes(len as u64));
+        let too_long = len > budget.bounds().reply_bytes_max;
         charged?;
         if too_long {
             return Err(budget.exceed(Exceeded::Reply));
         }
         if let Err(error) = ran {
+            reply.truncate(start);
             reply.error_display(&format_args!("ERR {error}"));
             return Ok(());
         }
-        let shown = without_hidden_keys(argv, &bytes, visible);
-        reply.raw(shown.as_deref().unwrap_or(&bytes));
+        if let Some(shown) = without_hidden_keys(argv, &reply.bytes()[start..], visible) {
+            reply.truncate(start);
+            reply.raw(&shown);
+        }
         Ok(())
     }
 
@@ -144,7 +148,7 @@ impl CallView<'_> {
         argv: &[&[u8]],
         keys: Option<&[&[u8]]>,
         budget: &Budget<'_>,
-        reply: &mut Vec<u8>,
+        reply: &mut Encoder,
     ) -> Result<(), StoreError> {
         if command.write {
             budget.note_change();
@@ -172,25 +176,19 @@ impl CallView<'_> {
             return self.run_journaled(argv, named, command.write, budget, reply);
         }
         let failed = || StoreError::Failed("the server would not run the command".into());
-        if self.state.reads_latest {
+        let format = Format::Caller;
+        if self.state.reads_latest || self.state.undivided {
             // Nothing is remembered of the read, so the words are not kept and the reply is not hashed.
-            let budget = Some(budget);
-            return server_reads::command_within(
-                self.context,
-                argv,
-                Format::Caller,
-                budget,
-                |bytes| reply.extend_from_slice(bytes),
-            )
-            .ok_or_else(failed);
+            let see = |bytes: &[u8]| reply.raw(bytes);
+            return server_reads::command_within(self.server(), argv, format, budget, see)
+                .ok_or_else(failed);
         }
         self.read(ReadKind::Command(OwnedArgv::new(argv)), |this, _| {
-            let (context, budget) = (this.context, Some(budget));
             let see = |bytes: &[u8]| {
-                reply.extend_from_slice(bytes);
+                reply.raw(bytes);
                 hash_of(bytes)
             };
-            let seen = server_reads::command_within(context, argv, Format::Caller, budget, see);
+            let seen = server_reads::command_within(this.server(), argv, format, budget, see);
             match seen {
                 Some(seen) => (Ok(()), seen),
                 None => (Err(failed()), 0),

@@ -13,11 +13,14 @@ use ferrite_runtime::policy::permissions::Access;
 use smallvec::SmallVec;
 
 use crate::api::context::Context;
-use crate::api::string::{Args, Borrowed, Owned};
+use crate::api::string::{Args, Named};
 use crate::records::RecordChange;
 use crate::transaction::journal::Journal;
 use crate::transaction::read_set::Read;
 use crate::transaction::write_set::{KeyRef, WriteSet};
+
+/// The words of a command after its name.
+pub(crate) type CommandWords<'c> = SmallVec<[Named<'c>; 6]>;
 
 /// A short string; `None` if the key does not exist.
 pub(crate) type Short = Option<SmallVec<[u8; SHORT_MAX]>>;
@@ -55,6 +58,9 @@ pub(crate) struct CallState {
     pub(crate) journal: Journal,
     /// True if the reads need not agree with each other, so that none is remembered.
     pub(crate) reads_latest: bool,
+    /// True if the call is on the main thread to its end, or begins again: nothing can come between what it
+    /// does, so that no read and no step is remembered.
+    pub(crate) undivided: bool,
     /// Units of work that operations have done beyond what is charged for each.
     pub(crate) extra_work: Cell<u64>,
     /// True if other clients changed what it had read.
@@ -167,6 +173,7 @@ impl CallState {
         self.last = None;
         self.journal.clear();
         self.reads_latest = false;
+        self.undivided = false;
         self.conflict = false;
         self.may_write = false;
         self.rights.clear();
@@ -178,7 +185,8 @@ impl CallState {
 }
 
 impl Call {
-    pub(crate) fn new(args: Args, database: u32) -> Self {
+    pub(crate) fn new(mut args: Args, database: u32) -> Self {
+        args.read();
         Self {
             args,
             keys: AtomicU64::new(0),
@@ -190,6 +198,7 @@ impl Call {
     /// Makes a new call of one that is over.
     pub(crate) fn begin(&mut self, args: Args, database: u32) {
         self.args = args;
+        self.args.read();
         *self.keys.get_mut() = 0;
         self.index.take();
         self.database = database;
@@ -211,15 +220,19 @@ impl Call {
 
     /// Returns the reference to a key: its position if the command declared it, or else its name.
     pub(crate) fn key(&self, name: &[u8]) -> KeyRef {
+        match self.declared(name) {
+            Some(at) => KeyRef::Declared(at),
+            None => KeyRef::Other(name.into()),
+        }
+    }
+
+    /// Returns the position of a key that the command declared.
+    fn declared(&self, name: &[u8]) -> Option<u32> {
         let mut keys = self.keys();
-        let declared = if keys.len() < INDEXED_FROM {
+        if keys.len() < INDEXED_FROM {
             keys.find(|&at| self.args.bytes(at as usize) == name)
         } else {
             self.index.get_or_init(|| self.indexed()).get(name).copied()
-        };
-        match declared {
-            Some(at) => KeyRef::Declared(at),
-            None => KeyRef::Other(name.into()),
         }
     }
 
@@ -228,6 +241,21 @@ impl Call {
         let keys = self.keys().rev();
         keys.map(|at| (self.args.bytes(at as usize).into(), at))
             .collect()
+    }
+
+    /// Returns the words of a command after its name as strings of the server. The first of them, which is the
+    /// key of most commands, is the call's own argument if that declares it.
+    pub(crate) fn words<'c>(&'c self, context: Context<'c>, words: &[&[u8]]) -> CommandWords<'c> {
+        let mut strings = CommandWords::new();
+        for (at, word) in words.iter().enumerate() {
+            let declared = (at == 0).then(|| self.declared(word)).flatten();
+            let argument = declared.and_then(|at| self.args.string(at as usize));
+            strings.push(match argument {
+                Some(argument) => Named::Argument(argument),
+                None => Named::Own(context.string(word)),
+            });
+        }
+        strings
     }
 
     /// Returns a key's name.
@@ -249,21 +277,6 @@ impl Call {
             || Named::Own(context.string(self.name(key))),
             Named::Argument,
         )
-    }
-}
-
-/// A key's name as a string of the server: an argument of the command, or a new string.
-pub(crate) enum Named<'c> {
-    Argument(Borrowed<'c>),
-    Own(Owned<'c>),
-}
-
-impl Named<'_> {
-    pub(crate) fn borrow(&self) -> Borrowed<'_> {
-        match self {
-            Self::Argument(argument) => *argument,
-            Self::Own(owned) => owned.borrow(),
-        }
     }
 }
 

@@ -19,6 +19,7 @@ use ferrite_protocol::resp::tree::Tree;
 /// Positions of arguments.
 type Positions = SmallVec<[usize; 4]>;
 
+/// The commands, by their names in lower case and in upper case.
 type Table = HashMap<Box<[u8]>, CommandInfo, RandomState>;
 
 static TABLE: LazyLock<RwLock<Table>> = LazyLock::new(RwLock::default);
@@ -119,6 +120,8 @@ fn add(command: &Tree<'_>, table: &mut Table) {
         step: int(step),
         shape: Shape::of(&name),
     };
+    // As functions mostly write it, so that it is found as it is.
+    table.insert(name.to_ascii_uppercase().into(), info);
     table.insert(name.into(), info);
     for subcommand in parts.get(9).map_or(&[][..], Tree::list) {
         add(subcommand, table);
@@ -139,14 +142,17 @@ pub(crate) fn words_after_key(name: &str) -> Option<usize> {
 }
 
 fn find(argv: &[&[u8]]) -> Option<CommandInfo> {
-    let name = lower(argv.first()?);
+    let name = argv.first()?;
     let table = TABLE.read();
-    let info = table.get(&*name).copied()?;
+    let info = table
+        .get(*name)
+        .or_else(|| table.get(&*lower(name)))
+        .copied()?;
     if info.arity == CONTAINER
         && !info.data
         && let Some(second) = argv.get(1)
     {
-        let whole = [&*name, b"|", &lower(second)].concat();
+        let whole = [&*lower(name), b"|", &lower(second)].concat();
         if let Some(inner) = table.get(&*whole) {
             return Some(*inner);
         }

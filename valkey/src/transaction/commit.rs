@@ -154,6 +154,10 @@ impl CallView<'_> {
         if self.is_applied() {
             self.undo_all(true);
         }
+        if self.state.undivided {
+            // What it has read is not known, so it begins again.
+            self.state.conflict = true;
+        }
         self.hash_reads();
     }
 }

@@ -8,7 +8,7 @@ use ferrite_protocol::argv::OwnedArgv;
 
 use crate::api::context::Context;
 use crate::api::key::ValueKind;
-use crate::transaction::call::Call;
+use crate::api::string::Named;
 
 /// A command that adds to a counter.
 struct CounterCommand {
@@ -63,23 +63,26 @@ const COUNTER_COMMANDS: [CounterCommand; 5] = [
 
 /// Returns the command that undoes `argv` if `argv` succeeds now. Returns `None` if there is no
 /// such command, or if the key holds a value of another type.
-pub(crate) fn inverse(context: Context<'_>, call: &Call, argv: &[&[u8]]) -> Option<OwnedArgv> {
+///
+/// `words` are those of `argv` after its name.
+pub(crate) fn inverse(
+    context: Context<'_>,
+    argv: &[&[u8]],
+    words: &[Named<'_>],
+) -> Option<OwnedArgv> {
     let command = COUNTER_COMMANDS.iter().find(|command| {
         command.args == argv.len() && command.name.as_bytes().eq_ignore_ascii_case(argv[0])
     })?;
     let undo = inverse_amount(command, argv)?.to_string();
-    let key = call.key(argv[1]);
-    let name = call.string(context, &key);
-    let open = context.open_to_read(name.borrow());
+    let open = context.open_to_read(words.first()?.borrow());
     let kind = open.as_ref().map_or(ValueKind::Nothing, |open| open.kind());
-    let words: &[&[u8]] = match (command.in_hash, kind) {
+    let undone: &[&[u8]] = match (command.in_hash, kind) {
         (false, ValueKind::Nothing) => &[b"DEL", argv[1]],
         (false, ValueKind::String) => &[b"INCRBY", argv[1], undo.as_bytes()],
         // A hash is deleted with its last field.
         (true, ValueKind::Nothing) => &[b"HDEL", argv[1], argv[2]],
         (true, ValueKind::Hash) => {
-            let field = context.string(argv[2]);
-            if open?.has_field(field.borrow()) {
+            if open?.has_field(words.get(1)?.borrow()) {
                 &[b"HINCRBY", argv[1], argv[2], undo.as_bytes()]
             } else {
                 &[b"HDEL", argv[1], argv[2]]
@@ -87,7 +90,7 @@ pub(crate) fn inverse(context: Context<'_>, call: &Call, argv: &[&[u8]]) -> Opti
         }
         _ => return None,
     };
-    Some(OwnedArgv::new(words))
+    Some(OwnedArgv::new(undone))
 }
 
 /// Returns the amount to add in order to undo the command; `None` if it cannot be represented.

@@ -11,6 +11,8 @@ use crate::transaction::write_set::{Change, KeyRef};
 #[derive(Default)]
 pub(crate) struct Journal {
     pub(crate) steps: Vec<Step>,
+    /// True once there was a step, also one that is not remembered.
+    active: bool,
     /// Undo steps for everything applied, in the order in which it was applied.
     pub(crate) undo: Vec<Undo>,
     /// True while the steps are applied to the server's data.
@@ -47,7 +49,15 @@ pub(crate) enum Undo {
 impl Journal {
     /// Returns true if commands that write were run.
     pub(crate) fn is_active(&self) -> bool {
-        !self.steps.is_empty()
+        self.active
+    }
+
+    /// Adds a step. A call that is `undivided` never does it again, and it is not remembered.
+    pub(crate) fn add(&mut self, undivided: bool, step: impl FnOnce() -> Step) {
+        self.active = true;
+        if !undivided {
+            self.steps.push(step());
+        }
     }
 
     /// Returns the units of doing all steps again.
@@ -62,6 +72,7 @@ impl Journal {
 
     pub(crate) fn clear(&mut self) {
         self.steps.clear();
+        self.active = false;
         self.undo.clear();
         self.applied = false;
         self.events.clear();

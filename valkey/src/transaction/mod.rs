@@ -65,6 +65,7 @@ impl Keyspace for ServerKeyspace {
         let call = current_call::with(|current| {
             if let Ok(mut state) = current.state.try_borrow_mut() {
                 state.reads_latest = mode == Mode::ReadLatest;
+                state.undivided = false;
             }
             CallId::of(current.call)
         });
@@ -304,6 +305,14 @@ impl Transaction for ServerTransaction {
                 Ok(())
             }
         }
+    }
+
+    /// No other client is served until the main thread is done with the call.
+    fn set_undivided(&mut self) {
+        let _ = self.with_view(|view| {
+            view.state.undivided = view.on_main_thread;
+            Ok(())
+        });
     }
 
     fn change_record(&mut self, name: &[u8], value: Option<&[u8]>) -> Result<(), StoreError> {

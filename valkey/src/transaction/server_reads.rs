@@ -10,8 +10,8 @@ use smallvec::SmallVec;
 use crate::api::command_call::{Format, ServerReply};
 use crate::api::context::{Caller, Context};
 use crate::api::key::{OpenKey, ValueKind};
-use crate::api::string::{Borrowed, Owned};
-use crate::transaction::call::Call;
+use crate::api::string::{Borrowed, Named, Owned};
+use crate::transaction::call::{Call, CommandWords};
 use crate::transaction::cost::listing::Listing;
 use crate::transaction::cost::random::RandomElements;
 use crate::transaction::read_set::{ReadKind, hash_of, hash_result};
@@ -21,7 +21,7 @@ use crate::transaction::write_set::KeyRef;
 const NO_PERMISSION: &[u8] =
     b"-NOPERM the caller has no permission to run the command on these keys\r\n";
 
-/// The arguments of a command after its name.
+/// Words of a command that the module makes.
 pub(crate) type ArgStrings<'c> = SmallVec<[Owned<'c>; 6]>;
 
 /// The server, for the reads of one call.
@@ -171,27 +171,41 @@ pub(crate) fn command<R>(
     format: Format,
     read: impl FnOnce(&[u8]) -> R,
 ) -> Option<R> {
-    command_within(context, argv, format, None, read)
+    let request = |argv: &[&[u8]]| Request::own(context, argv);
+    in_steps(context, argv, format, None, request, read)
 }
 
-/// The same, within a budget: a command that lists names is charged while it runs, and the reply of one that
-/// chooses elements with repetition ends when it is too long. Once the budget is exceeded, the reply is not
+/// The same for a call, within a budget: a command that lists names is charged while it runs, and the reply of one
+/// that chooses elements with repetition ends when it is too long. Once the budget is exceeded, the reply is not
 /// the whole one.
 pub(crate) fn command_within<R>(
-    context: Context<'_>,
+    server: Server<'_>,
+    argv: &[&[u8]],
+    format: Format,
+    budget: &Budget<'_>,
+    read: impl FnOnce(&[u8]) -> R,
+) -> Option<R> {
+    let request = |argv: &[&[u8]]| Request::of_call(server, argv);
+    in_steps(server.context, argv, format, Some(budget), request, read)
+}
+
+/// Runs a command as one `request`, or in steps if it would hold the server up.
+fn in_steps<'c, R>(
+    context: Context<'c>,
     argv: &[&[u8]],
     format: Format,
     budget: Option<&Budget<'_>>,
+    request: impl FnOnce(&[&[u8]]) -> Option<Request<'c>>,
     read: impl FnOnce(&[u8]) -> R,
 ) -> Option<R> {
     if let Some(random) = RandomElements::of(argv) {
         let reply = random.run(budget, |argv, take| {
-            one_command(context, argv, format, |reply| take(reply))
+            Request::own(context, argv)?.run(format, |reply| take(reply))
         })?;
         return Some(read(&reply));
     }
     let Some(listing) = Listing::of(argv) else {
-        return one_command(context, argv, format, read);
+        return request(argv)?.run(format, read);
     };
     let mut format = format;
     if listing.is_keys() {
@@ -204,48 +218,80 @@ pub(crate) fn command_within<R>(
         format = Format::Own;
     }
     let reply = listing.run(budget, |argv, take| {
-        one_command(context, argv, format, |reply| take(reply))
+        Request::own(context, argv)?.run(format, |reply| take(reply))
     })?;
     Some(read(&reply))
 }
 
-/// Runs a command as it is, and gives `read` its reply in RESP2. Returns `None` if the server would not
-/// run it.
-pub(crate) fn one_command<R>(
-    context: Context<'_>,
-    argv: &[&[u8]],
-    format: Format,
-    read: impl FnOnce(&[u8]) -> R,
-) -> Option<R> {
-    let (name, words) = argv.split_first()?;
-    let mut c_name: SmallVec<[u8; 32]> = SmallVec::from_slice(name);
-    c_name.push(0);
-    let c_name = CStr::from_bytes_with_nul(&c_name).ok()?;
-    let words: ArgStrings<'_> = words.iter().map(|word| context.string(word)).collect();
-    if format.is_callers() && !may_run(context, name, &words) {
-        return Some(read(NO_PERMISSION));
+/// A command with its words as strings of the server.
+pub(crate) struct Request<'c> {
+    context: Context<'c>,
+    /// Ends with a zero byte.
+    name: SmallVec<[u8; 32]>,
+    /// The words after the name.
+    pub(crate) words: CommandWords<'c>,
+}
+
+impl<'c> Request<'c> {
+    /// A command of the module; `None` if it has no name.
+    pub(crate) fn own(context: Context<'c>, argv: &[&[u8]]) -> Option<Self> {
+        let words = |words: &[&[u8]]| {
+            let own = words.iter().map(|word| Named::Own(context.string(word)));
+            own.collect()
+        };
+        Self::new(context, argv, words)
     }
-    let reply = context.call(c_name, format, &words)?;
-    Some(read(reply.bytes()))
+
+    /// A command of a call; `None` if it has no name.
+    pub(crate) fn of_call(server: Server<'c>, argv: &[&[u8]]) -> Option<Self> {
+        let words = |words: &[&[u8]]| server.call.words(server.context, words);
+        Self::new(server.context, argv, words)
+    }
+
+    fn new(
+        context: Context<'c>,
+        argv: &[&[u8]],
+        words: impl FnOnce(&[&[u8]]) -> CommandWords<'c>,
+    ) -> Option<Self> {
+        let (first, rest) = argv.split_first()?;
+        let mut name = SmallVec::from_slice(first);
+        name.push(0);
+        Some(Self {
+            context,
+            name,
+            words: words(rest),
+        })
+    }
+
+    /// Runs the command as it is, and gives `read` its reply in RESP2. Returns `None` if the server would not
+    /// run it.
+    pub(crate) fn run<R>(&self, format: Format, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        let name = CStr::from_bytes_with_nul(&self.name).ok()?;
+        if format.is_callers() && !self.is_permitted() {
+            return Some(read(NO_PERMISSION));
+        }
+        let reply = self.context.call(name, format, &self.words)?;
+        Some(read(reply.bytes()))
+    }
+
+    /// Returns true if the caller may run the command. On the main thread the server checks that itself,
+    /// when the command runs. Of a user who may do everything, the server is not asked for each command.
+    fn is_permitted(&self) -> bool {
+        let context = self.context;
+        if context.caller() == Caller::OfContext || context.is_caller_unrestricted() {
+            return true;
+        }
+        let name = context.string(self.name.strip_suffix(&[0]).unwrap_or(&self.name));
+        let argv: Vec<Borrowed<'_>> = std::iter::once(name.borrow())
+            .chain(self.words.iter().map(Named::borrow))
+            .collect();
+        context.may_run(&argv)
+    }
 }
 
 fn open<'s>(server: Server<'s>, key: &KeyRef) -> Option<OpenKey<'s>> {
     let name = server.call.string(server.context, key);
     server.context.open_to_read(name.borrow())
-}
-
-/// Returns true if the caller may run a command. On the main thread the server checks that itself,
-/// when the command runs. Of a user who may do everything, the server is not asked for each command.
-fn may_run(context: Context<'_>, name: &[u8], words: &[Owned<'_>]) -> bool {
-    if context.caller() == Caller::OfContext || context.is_caller_unrestricted() {
-        return true;
-    }
-    let name = context.string(name);
-    let argv: Vec<Borrowed<'_>> = std::iter::once(&name)
-        .chain(words)
-        .map(Owned::borrow)
-        .collect();
-    context.may_run(&argv)
 }
 
 /// Runs a command that reads. What the caller may do was checked for the operation that needs it.

@@ -58,7 +58,8 @@ impl CallView<'_> {
             let ReadKind::String(key) = kind else {
                 return (Ok(None), 0);
             };
-            let hashed = !this.on_main_thread || this.state.journal.is_active();
+            let hashed =
+                !this.state.undivided && (!this.on_main_thread || this.state.journal.is_active());
             let result = server_reads::string(this.server(), key, |bytes| {
                 len = bytes.len();
                 if undisturbed && bytes.len() <= SHORT_MAX {
@@ -397,7 +398,8 @@ impl CallView<'_> {
         }
         if self.on_main_thread {
             let (result, _) = read_now(self, &kind);
-            if self.state.reads.last().is_none_or(|last| last.kind != kind) {
+            let reads = &self.state.reads;
+            if !self.state.undivided && reads.last().is_none_or(|last| last.kind != kind) {
                 self.state.reads.push(Read {
                     kind,
                     hash: None,

@@ -11,6 +11,7 @@
 use ferrite_protocol::argv::{OwnedArgv, Words};
 use ferrite_protocol::budget::{self, Budget, COMMAND, lookups};
 use ferrite_protocol::keyspace::StoreError;
+use ferrite_protocol::resp::Encoder;
 
 use crate::api::command_call::Format;
 use crate::api::context::log;
@@ -21,7 +22,7 @@ use crate::transaction::command_table;
 use crate::transaction::inverse_command::inverse;
 use crate::transaction::journal::{Step, Undo};
 use crate::transaction::read_set::{ReadKind, hash_of};
-use crate::transaction::server_reads::{self, Lifetime};
+use crate::transaction::server_reads::{self, Lifetime, Request, Server};
 use crate::transaction::typed_ops::CallView;
 
 /// A larger value is not saved, because that would stop the server for too long.
@@ -41,9 +42,11 @@ impl CallView<'_> {
         keys: Option<&[&[u8]]>,
         writes: bool,
         budget: &Budget<'_>,
-        reply: &mut Vec<u8>,
+        reply: &mut Encoder,
     ) -> Result<(), StoreError> {
+        let start = reply.len();
         self.with_journal(|this| {
+            let undivided = this.state.undivided;
             this.flush(keys)?;
             let format = if this.on_main_thread {
                 Format::CallerReplicated
@@ -51,19 +54,19 @@ impl CallView<'_> {
                 Format::Caller
             };
             let see = |bytes: &[u8]| {
-                reply.extend_from_slice(bytes);
-                hash_of(bytes)
+                reply.raw(bytes);
+                if undivided { 0 } else { hash_of(bytes) }
             };
             let seen = if writes {
                 this.run_undoable(argv, keys.unwrap_or_default(), format, see)?
             } else {
-                server_reads::command_within(this.context, argv, format, Some(budget), see)
+                server_reads::command_within(this.server(), argv, format, budget, see)
             };
             let seen = seen
                 .ok_or_else(|| StoreError::Failed("the server would not run the command".into()))?;
-            let argv = repeatable(argv, reply);
-            this.state.journal.steps.push(Step::Command {
-                argv,
+            let reply = &reply.bytes()[start..];
+            this.state.journal.add(undivided, || Step::Command {
+                argv: repeatable(argv, reply),
                 seen,
                 work: COMMAND,
             });
@@ -80,21 +83,26 @@ impl CallView<'_> {
         format: Format,
         see: impl FnOnce(&[u8]) -> R,
     ) -> Result<Option<R>, StoreError> {
+        let server = Server {
+            call: self.call,
+            context: self.context,
+        };
+        let Some(request) = Request::of_call(server, argv) else {
+            return Ok(None);
+        };
         let saved = keys.iter().all(|key| self.is_saved(key));
         let inverse = if saved {
             None
         } else {
-            inverse(self.context, self.call, argv)
+            inverse(self.context, argv, &request.words)
         };
         let Some(inverse) = inverse else {
             for key in keys {
                 self.save_key(key)?;
             }
-            return Ok(server_reads::command(self.context, argv, format, see));
+            return Ok(request.run(format, see));
         };
-        let seen = server_reads::command(self.context, argv, format, |bytes| {
-            (see(bytes), is_error(bytes))
-        });
+        let seen = request.run(format, |bytes| (see(bytes), is_error(bytes)));
         Ok(seen.map(|(seen, failed)| {
             if !failed {
                 self.state.journal.undo.push(Undo::Command(inverse));
@@ -111,7 +119,9 @@ impl CallView<'_> {
     ) -> Result<R, StoreError> {
         self.with_journal(|this| {
             let (result, seen) = read_now(this, &kind);
-            this.state.journal.steps.push(Step::Read { kind, seen });
+            let undivided = this.state.undivided;
+            let journal = &mut this.state.journal;
+            journal.add(undivided, || Step::Read { kind, seen });
             result
         })
     }
@@ -194,7 +204,9 @@ impl CallView<'_> {
                 continue;
             }
             apply(self.context, call, &key, &change, self.on_main_thread);
-            self.state.journal.steps.push(Step::Flush { key, change });
+            let undivided = self.state.undivided;
+            let journal = &mut self.state.journal;
+            journal.add(undivided, || Step::Flush { key, change });
         }
         result
     }
