@@ -277,10 +277,10 @@ fn store(config: &Config) -> Result<Store, StartError> {
         return Ok(Store::in_memory(&options));
     }
     let disk = DiskOptions {
-        directory: config.below_dir(data_dir),
         durability: store_durability(*durability),
         free_bytes_min: min_free_space.0,
         queue_bytes_max: saturate(max_write_queue.0),
+        ..DiskOptions::new(config.below_dir(data_dir))
     };
     Ok(Store::open(&options, disk)?)
 }

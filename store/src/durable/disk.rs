@@ -116,6 +116,41 @@ impl Disk {
 }
 
 impl Disk {
+    /// Bytes that the maps hold in memory until they become tables.
+    pub(super) fn bytes_in_memory(&self) -> u64 {
+        self.database.write_buffer_size()
+    }
+
+    /// Has the engine begin to write these bytes into tables, on its own thread.
+    pub(super) fn begin_rest(&self) -> fjall::Result<()> {
+        for map in self.maps() {
+            map.rotate_memtable()?;
+        }
+        Ok(())
+    }
+
+    /// Has the engine free these bytes, if it has written them; returns false if it has not.
+    ///
+    /// It keeps the maps of before until another table is begun, so the number of the last commit is
+    /// written once more, into a table of its own.
+    pub(super) fn end_rest(&self, commit: u64) -> fjall::Result<bool> {
+        if self.is_writing_tables() {
+            return Ok(false);
+        }
+        self.meta.insert("commit", commit.to_be_bytes())?;
+        self.meta.rotate_memtable()?;
+        Ok(true)
+    }
+
+    fn maps(&self) -> [&Keyspace; 3] {
+        [&self.keys, &self.elements, &self.meta]
+    }
+
+    fn is_writing_tables(&self) -> bool {
+        let mut maps = self.maps().into_iter();
+        maps.any(|map| map.sealed_memtable_count() > 0)
+    }
+
     /// Returns the number of the last commit; `None` if there is a record that is no number.
     pub(super) fn commit(&self) -> fjall::Result<Option<u64>> {
         Ok(match self.meta.get("commit")? {
@@ -126,11 +161,8 @@ impl Disk {
 
     /// Writes everything that only the journal has into new tables, and syncs them.
     pub(super) fn store_anew(&self) -> fjall::Result<()> {
-        let maps = [&self.keys, &self.elements, &self.meta];
-        for map in maps {
-            map.rotate_memtable()?;
-        }
-        while maps.iter().any(|map| map.sealed_memtable_count() > 0) {
+        self.begin_rest()?;
+        while self.is_writing_tables() {
             // Fails if the engine's own thread failed, which then writes no more.
             self.database.persist(PersistMode::Buffer)?;
             std::thread::sleep(TABLE_POLL_INTERVAL);

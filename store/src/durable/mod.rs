@@ -55,6 +55,8 @@ pub struct DiskOptions {
     pub free_bytes_min: u64,
     /// Most bytes of commits that wait to be written; beyond it, plain writes wait too.
     pub queue_bytes_max: usize,
+    /// Time without writes after which the engine's maps in memory become tables.
+    pub rest_after: Duration,
 }
 
 impl DiskOptions {
@@ -65,6 +67,7 @@ impl DiskOptions {
             durability: Durability::default(),
             free_bytes_min: 32 << 20,
             queue_bytes_max: 64 << 20,
+            rest_after: Duration::from_secs(10),
         }
     }
 }

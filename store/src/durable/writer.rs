@@ -24,8 +24,22 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 const DROP_PATIENCE: Duration = Duration::from_secs(30);
 /// Time between two checks of the free space.
 const SPACE_INTERVAL: Duration = Duration::from_millis(100);
+/// Time between two looks if the engine has written its maps.
+const REST_INTERVAL: Duration = Duration::from_millis(100);
+/// Bytes of the engine's maps in memory for which a table is worth its file.
+const REST_BYTES_MIN: u64 = 1 << 20;
 /// Most effects in one batch: more than this takes the engine noticeably long.
 const BATCH_LEN_MAX: usize = 20_000;
+
+/// Progress of freeing what the engine keeps in memory.
+#[derive(Clone, Copy, Debug)]
+enum Rest {
+    /// The last batch was written then.
+    BusySince(Instant),
+    /// The engine writes its maps into tables; it was looked at then.
+    Begun(Instant),
+    Ended,
+}
 
 pub(super) struct Writer {
     queue: Arc<Queue>,
@@ -39,6 +53,7 @@ pub(super) struct Writer {
     written: u64,
     synced: u64,
     synced_at: Instant,
+    rest: Rest,
     space_seen_at: Option<Instant>,
     /// The durability of the last round.
     durability: Durability,
@@ -125,6 +140,7 @@ impl Writer {
             written: commit,
             synced: commit,
             synced_at: Instant::now(),
+            rest: Rest::BusySince(Instant::now()),
             space_seen_at: None,
             durability: Durability::EverySecond,
         }
@@ -149,7 +165,7 @@ impl Writer {
         loop {
             let idle = self.garbage.is_empty() && self.written == self.synced;
             let patience = if idle {
-                Duration::from_secs(60)
+                self.until_rest().unwrap_or(Duration::from_secs(60))
             } else {
                 self.until_sync()
             };
@@ -192,6 +208,7 @@ impl Writer {
             }
             if taken.commits.is_empty() {
                 self.clear_garbage();
+                self.rest_if_due();
             }
         }
     }
@@ -211,6 +228,43 @@ impl Writer {
 
     fn until_sync(&self) -> Duration {
         SYNC_INTERVAL.saturating_sub(self.synced_at.elapsed())
+    }
+
+    /// Time until there is something to do for the engine's rest; `None` if it rests already.
+    fn until_rest(&self) -> Option<Duration> {
+        match self.rest {
+            Rest::BusySince(at) => Some(self.options.rest_after.saturating_sub(at.elapsed())),
+            Rest::Begun(at) => Some(REST_INTERVAL.saturating_sub(at.elapsed())),
+            Rest::Ended => None,
+        }
+    }
+
+    /// Has the engine free what its maps hold in memory, once nothing was written for some time. The next
+    /// start has less to read from the journals, too.
+    fn rest_if_due(&mut self) {
+        let is_due = self.until_rest().is_some_and(|left| left.is_zero());
+        if !is_due || !self.garbage.is_empty() || self.written != self.synced {
+            return;
+        }
+        let Some(disk) = &self.disk else {
+            self.rest = Rest::Ended;
+            return;
+        };
+        let begun = match self.rest {
+            Rest::BusySince(_) if disk.bytes_in_memory() < REST_BYTES_MIN => Ok(false),
+            Rest::BusySince(_) => disk.begin_rest().map(|()| true),
+            Rest::Begun(_) => disk.end_rest(self.written).map(|ended| !ended),
+            Rest::Ended => return,
+        };
+        self.rest = match begun {
+            Ok(true) => Rest::Begun(Instant::now()),
+            Ok(false) => Rest::Ended,
+            Err(_) => {
+                // The next write opens it again.
+                self.disk = None;
+                Rest::Ended
+            }
+        };
     }
 
     /// Writes some commits as one batch, and retries until that succeeds. Returns false if the store
@@ -304,6 +358,7 @@ impl Writer {
         self.spaces = spaces;
         self.garbage.append(garbage);
         self.written = number;
+        self.rest = Rest::BusySince(Instant::now());
         if self.queue.durability() == Durability::Always {
             self.note_synced();
         }
@@ -356,7 +411,11 @@ impl Writer {
 
     fn clear_garbage(&mut self) {
         let Some(disk) = &self.disk else { return };
-        if !self.garbage.is_empty() && self.garbage.clear_some(disk).is_err() {
+        if self.garbage.is_empty() {
+            return;
+        }
+        self.rest = Rest::BusySince(Instant::now());
+        if self.garbage.clear_some(disk).is_err() {
             // The next start finds the garbage again.
             self.disk = None;
         }

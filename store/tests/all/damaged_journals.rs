@@ -168,6 +168,30 @@ fn each_journal_ends_as_it_must() {
 }
 
 #[test]
+fn what_is_opened_takes_further_commits() {
+    for (journal, synced, outcome) in JOURNALS {
+        let Commits(commits) = outcome else { continue };
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        lay_out(directory.path(), journal, synced);
+        let next = commits + 1;
+        let mut client = open(directory.path(), Durability::Always).expect("it opens");
+        for line in [
+            &format!("SET number {next}"),
+            &format!("RPUSH list {next}"),
+            &format!("HSET hash number {next} field:{next} {next}"),
+            &format!("ZADD zset {next} member:{next}"),
+            &format!("SADD set {next}"),
+        ] {
+            let reply = client.run(line);
+            assert!(!reply.starts_with('-'), "{journal}: {line}: {reply}");
+        }
+        drop(client);
+        let mut client = open(directory.path(), Durability::Always).expect("it opens again");
+        assert_eq!(seen(&mut client), expected(next), "{journal}");
+    }
+}
+
+#[test]
 fn every_file_has_an_outcome() {
     let mut files: Vec<String> = fs::read_dir(folder())
         .expect("a folder")

@@ -15,17 +15,24 @@ use ferrite_store::{
 use crate::client::{CLOSE_TIME, Client, START};
 
 pub(crate) fn open(directory: &Path, durability: Durability) -> Result<Client, OpenError> {
+    open_with(directory, |disk| DiskOptions { durability, ..disk })
+}
+
+/// Opens a directory with options that differ from those of the tests.
+pub(crate) fn open_with(
+    directory: &Path,
+    change: impl FnOnce(DiskOptions) -> DiskOptions,
+) -> Result<Client, OpenError> {
     let now = Arc::new(AtomicI64::new(START));
     let options = StoreOptions {
         clock: Clock::Manual(Arc::clone(&now)),
         ..StoreOptions::default()
     };
     let disk = DiskOptions {
-        durability,
         free_bytes_min: 1 << 20,
         ..DiskOptions::new(directory)
     };
-    let store = Store::open(&options, disk)?;
+    let store = Store::open(&options, change(disk))?;
     Ok(Client {
         store,
         session: Session::new(),
@@ -37,6 +44,43 @@ pub(crate) fn open(directory: &Path, durability: Durability) -> Result<Client, O
 pub(crate) fn reopen(client: Client, directory: &Path) -> Client {
     drop(client);
     open(directory, Durability::EverySecond).expect("data that was closed properly")
+}
+
+/// Files of the engine's tables.
+fn tables(directory: &Path) -> usize {
+    let maps = std::fs::read_dir(directory.join("v1/keyspaces")).expect("the engine's maps");
+    let folders = maps.flatten().map(|map| map.path().join("tables"));
+    let files = folders.filter_map(|folder| Some(std::fs::read_dir(folder).ok()?.count()));
+    files.sum()
+}
+
+#[test]
+fn what_the_engine_has_in_memory_becomes_tables_when_nothing_is_written() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut client = open_with(directory.path(), |disk| DiskOptions {
+        rest_after: Duration::from_millis(20),
+        ..disk
+    })
+    .expect("an empty directory");
+    let before = tables(directory.path());
+    let value = "v".repeat(10_000);
+    for round in 0..3 {
+        for at in 0..300 {
+            let reply = client.run(&format!("SET key:{at} {round}{value}"));
+            assert_eq!(reply, "+OK");
+        }
+        client.run(&format!("HSET hash round {round}"));
+        let started = Instant::now();
+        while tables(directory.path()) <= before {
+            assert!(started.elapsed() < CLOSE_TIME, "no table is written");
+            std::thread::yield_now();
+        }
+    }
+    let mut client = reopen(client, directory.path());
+    for at in 0..300 {
+        assert_eq!(client.run(&format!("STRLEN key:{at}")), ":10001");
+    }
+    assert_eq!(client.run("HGET hash round"), "$1 2");
 }
 
 #[test]

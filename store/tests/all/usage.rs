@@ -89,10 +89,10 @@ fn what_is_read_from_disk_is_counted() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let mut client = Client::new();
     let disk = || DiskOptions {
-        directory: directory.path().to_owned(),
         durability: Durability::EverySecond,
         free_bytes_min: 0,
         queue_bytes_max: 1 << 20,
+        ..DiskOptions::new(directory.path())
     };
     client.store = Store::open(&StoreOptions::default(), disk()).expect("an empty directory");
     client.run("SET a 1");
