@@ -263,8 +263,8 @@ impl<K: Keyspace> LinkedModule<K> {
     /// Returns the memory and the globals of an instance before any code ran; `None` if the code makes them
     /// itself.
     #[must_use]
-    pub(crate) fn initial(&self) -> Option<&InstanceSnapshot> {
-        self.initial.as_deref()
+    pub(crate) fn initial(&self) -> Option<&Arc<InstanceSnapshot>> {
+        self.initial.as_ref()
     }
 
     /// Returns the state that calls start from, if it is known without running anything.

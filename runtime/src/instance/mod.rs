@@ -173,20 +173,19 @@ impl<K: Keyspace> Instance<K> {
         arena: Option<&Arc<Arena>>,
     ) -> wasmtime::Result<WasmInstance> {
         let rewriting = module.rewriting();
+        let initial = module.initial().filter(|_| start != Start::FromSnapshot);
+        let arena = arena.filter(|_| start == Start::Initialize);
+        let wanted = initial
+            .filter(|_| arena.is_some())
+            .map(InstanceSnapshot::want);
         // This runs no code: the host itself has to run a start function.
         let instance = match mode {
             Mode::Direct => module.pre_direct().instantiate(&mut *store)?,
             Mode::Fiber => module.pre().instantiate_async(&mut *store).await?,
         };
-        if let (Some(initial), Some(rewriting)) = (module.initial(), rewriting) {
-            let arena = match start {
-                Start::Initialize => Some(arena),
-                Start::InitializeForSnapshot => Some(None),
-                Start::FromSnapshot => None,
-            };
-            if let Some(arena) = arena {
-                initial.begin(&mut *store, &instance, rewriting, arena)?;
-            }
+        drop(wanted);
+        if let (Some(initial), Some(rewriting)) = (initial, rewriting) {
+            initial.begin(&mut *store, &instance, rewriting, arena)?;
         }
         module.meter().connect(&mut *store, &instance, mode)?;
         fill_first_slice(store)?;

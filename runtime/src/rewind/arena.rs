@@ -1,5 +1,6 @@
 //! Address space for memories that can be rewound, and wasmtime's access to them.
 
+use std::collections::HashMap;
 use std::io;
 use std::ptr;
 use std::sync::Arc;
@@ -11,7 +12,9 @@ use rustix::mm::{
 use wasmtime::{LinearMemory, MemoryCreator, MemoryType};
 
 use super::fault::Registration;
+use super::parked::{MappedImage, Parked, Wanted, WeakImage, same};
 use super::slot::{MemorySlot, limit_mappings};
+use super::written::{PageMap, Written};
 use super::{HOST_PAGE, pristine_file};
 use crate::platform;
 
@@ -30,6 +33,11 @@ pub struct Arena {
     stride: usize,
     slots: Box<[MemorySlot]>,
     free: Mutex<Vec<usize>>,
+    /// The images that are mapped, writable, into memories in use.
+    shown: Mutex<HashMap<usize, WeakImage>>,
+    parked: Mutex<Parked>,
+    /// `None` if the kernel does not tell which pages were written.
+    page_map: Option<PageMap>,
     registration: Option<Registration>,
 }
 
@@ -91,6 +99,9 @@ impl Arena {
             stride,
             slots: slots(memories_max),
             free: Mutex::new((0..memories_max).rev().collect()),
+            shown: Mutex::default(),
+            parked: Mutex::default(),
+            page_map: PageMap::open(),
             registration: None,
         };
         // SAFETY: the records are in a box of their own, which does not move and is dropped after
@@ -125,12 +136,116 @@ impl Arena {
     fn start(&self, index: usize) -> usize {
         self.base + index * self.stride
     }
+
+    /// Takes a slot for a memory: one that maps the image that is wanted, or an empty one.
+    fn take_slot(&self) -> Option<usize> {
+        let wanted = Wanted::take();
+        let found = wanted.and_then(|image| {
+            let index = self.parked.lock().take(&image)?;
+            Some((index, image))
+        });
+        if let Some((index, image)) = found {
+            self.shown.lock().insert(index, image);
+            return Some(index);
+        }
+        loop {
+            let free = self.free.lock().pop();
+            if free.is_some() {
+                return free;
+            }
+            let parked = self.parked.lock().take_oldest();
+            self.empty(parked?);
+        }
+    }
+
+    /// Ends the use of a slot: its memory is gone.
+    fn empty(&self, index: usize) {
+        let slot = &self.slots[index];
+        // More than its size, if it was larger before it was rewound.
+        let used = slot.reach();
+        // First remove it from the handler's records, then from the address space.
+        slot.clear();
+        if used > 0 && self.make_inaccessible(index, 0, used).is_err() {
+            // Its contents would appear in the next memory: do not use the slot again.
+            return;
+        }
+        self.free.lock().push(index);
+    }
+
+    /// Gives back the pages of a range of a slot that no memory uses.
+    fn make_inaccessible(&self, index: usize, from: usize, to: usize) -> io::Result<()> {
+        // SAFETY: the range lies within the slot, and no memory has it any more; a new inaccessible mapping takes
+        // its place and gives its pages back.
+        unsafe {
+            mmap_anonymous(
+                ptr::with_exposed_provenance_mut(self.start(index) + from),
+                to - from,
+                ProtFlags::empty(),
+                MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED,
+            )
+        }?;
+        Ok(())
+    }
+
+    /// Keeps a slot with the image that is mapped into it. Returns false if that cannot be done.
+    fn park(&self, index: usize, image: WeakImage) -> bool {
+        let Some(contents) = image.upgrade() else {
+            return false;
+        };
+        if self.undo_writes(index, &*contents).is_err() {
+            return false;
+        }
+        self.slots[index].park();
+        let removed = self.parked.lock().add(index, image);
+        removed.into_iter().for_each(|index| self.empty(index));
+        true
+    }
+
+    /// Undoes all writes to a memory that maps an image, by copying the pages that the kernel says were written.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not say it, or they are so many that to map the image anew takes less time.
+    fn undo_writes(&self, index: usize, image: &dyn MappedImage) -> io::Result<()> {
+        let slot = &self.slots[index];
+        let (start, len) = (self.start(index), slot.shown());
+        let map = self.page_map.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+        let Written {
+            ranges,
+            is_complete,
+        } = map.written(start..start + len)?;
+        if !is_complete {
+            return Err(io::ErrorKind::Other.into());
+        }
+        if slot.reach() > len {
+            self.make_inaccessible(index, len, slot.reach())?;
+        }
+        for range in ranges {
+            for address in range.step_by(HOST_PAGE) {
+                let page = image.page(address - start);
+                // SAFETY: the page lies within the memory, which is writable and which nothing uses any more;
+                // image and memory are two mappings.
+                unsafe {
+                    ptr::copy_nonoverlapping(
+                        page.as_ptr(),
+                        ptr::with_exposed_provenance_mut::<u8>(address),
+                        HOST_PAGE,
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Drop for Arena {
     fn drop(&mut self) {
         // The handler must stop reading the records before they go.
         self.registration = None;
+        // They claim mappings.
+        while let Some(index) = self.parked.get_mut().take_oldest() {
+            self.slots[index].clear();
+        }
         // SAFETY: every memory holds an `Arc` of the arena, so none is left, and the reservation
         // is the arena's own.
         let _ = unsafe { munmap(ptr::with_exposed_provenance_mut(self.reservation), self.len) };
@@ -174,6 +289,24 @@ impl MemoryHandle {
     pub(super) fn start(&self) -> usize {
         self.arena.start(self.index)
     }
+
+    /// Returns true if the image is mapped into the whole memory, and nothing was written since.
+    pub(super) fn shows(&self, image: &WeakImage) -> bool {
+        let is_whole = |slot: &MemorySlot| slot.shown() > 0 && slot.shown() == slot.size();
+        let shown = self.arena.shown.lock();
+        self.slot().is_some_and(is_whole)
+            && shown
+                .get(&self.index)
+                .is_some_and(|other| same(image, other))
+    }
+
+    /// Notes that the image was mapped into the whole memory, writable.
+    pub(super) fn note_shown(&self, image: WeakImage) {
+        if let Some(slot) = self.slot() {
+            slot.set_shown();
+            self.arena.shown.lock().insert(self.index, image);
+        }
+    }
 }
 
 /// Gives wasmtime memories out of an arena.
@@ -202,7 +335,7 @@ unsafe impl MemoryCreator for ArenaMemories {
                 "a memory of {reserved} bytes with a guard of {guard_size_in_bytes} does not fit into a slot"
             ));
         }
-        let Some(index) = arena.free.lock().pop() else {
+        let Some(index) = arena.take_slot() else {
             return Err(format!(
                 "all {} rewindable memories are in use",
                 arena.slots.len()
@@ -308,7 +441,10 @@ unsafe impl LinearMemory for ArenaMemory {
                 let _ = slot.give_up(now);
                 self.allow(0, now)?;
             }
-            self.allow(now, new_size - now)?;
+            let accessible = slot.shown().max(now);
+            if accessible < new_size {
+                self.allow(accessible, new_size - accessible)?;
+            }
         }
         slot.set_size(new_size);
         Ok(())
@@ -321,27 +457,9 @@ unsafe impl LinearMemory for ArenaMemory {
 
 impl Drop for ArenaMemory {
     fn drop(&mut self) {
-        // More than its size, if it was larger before it was rewound.
-        let used = self.slot().reach();
-        // First remove it from the handler's records, then from the address space.
-        self.slot().clear();
-        if used > 0 {
-            let start = self.arena.start(self.index);
-            // SAFETY: the range is this memory's own; a new inaccessible mapping takes its place
-            // and gives its pages back.
-            let cleared = unsafe {
-                mmap_anonymous(
-                    ptr::with_exposed_provenance_mut(start),
-                    used,
-                    ProtFlags::empty(),
-                    MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED,
-                )
-            };
-            if cleared.is_err() {
-                // Its contents would appear in the next memory: do not use the slot again.
-                return;
-            }
+        let image = self.arena.shown.lock().remove(&self.index);
+        if !image.is_some_and(|image| self.arena.park(self.index, image)) {
+            self.arena.empty(self.index);
         }
-        self.arena.free.lock().push(self.index);
     }
 }

@@ -16,10 +16,7 @@ use super::pristine_file::PristineRange;
 use super::runs::Runs;
 use super::slot::MemorySlot;
 use super::touched::touched;
-use super::{HOST_PAGE, PAGES_MAX};
-
-/// Content of a page that was never written.
-static ZEROS: [u8; HOST_PAGE] = [0; HOST_PAGE];
+use super::{HOST_PAGE, PAGES_MAX, ZEROS};
 
 /// Reason why a memory was not reset to the image.
 #[derive(Debug, thiserror::Error)]
@@ -161,7 +158,7 @@ impl Image {
     }
 
     /// Returns the page at an offset in the memory.
-    fn page(&self, offset: usize) -> &[u8] {
+    pub(super) fn page(&self, offset: usize) -> &[u8] {
         let part = self.parts.iter().find(|part| part.memory.contains(&offset));
         let page = part.and_then(|part| {
             let at = part.at + (offset - part.memory.start);
@@ -185,7 +182,7 @@ impl Image {
     }
 
     /// Returns the mappings that a memory needs for the image, beside its own.
-    fn mappings(&self) -> usize {
+    pub(super) fn mappings(&self) -> usize {
         match &*self.parts {
             [] => 0,
             [whole] if whole.memory == (0..self.len) => 0,
@@ -227,8 +224,8 @@ impl Image {
 
     /// Maps the image over a memory, all of it writable, without recording writes. Repeating it
     /// undoes every write, for a system call for each part of the image plus a fault for each page that is
-    /// written later. If the process has no mappings left for the parts, they are copied.
-    pub(super) fn show_writable(&self, memory: &MemoryHandle) -> Result<(), ImageError> {
+    /// written later. If the process has no mappings left for the parts, they are copied, and the result is false.
+    pub(super) fn show_writable(&self, memory: &MemoryHandle) -> Result<bool, ImageError> {
         let slot = memory.slot().ok_or(ImageError::Size)?;
         let (len, size) = (self.len(), slot.size());
         if size > len {
@@ -247,7 +244,8 @@ impl Image {
         }
         let writable = ProtFlags::READ | ProtFlags::WRITE;
         if self.slot(memory)?.claim_image(self.mappings()) {
-            return self.map(memory, writable);
+            self.map(memory, writable)?;
+            return Ok(true);
         }
         self.clear(memory, 0..self.len(), writable)?;
         for (start, contents) in self.parts() {
@@ -261,7 +259,7 @@ impl Image {
                 );
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Returns the record of a memory, which must have the image's size.
@@ -397,106 +395,5 @@ impl Image {
     /// Returns the number of pages that are writable from the start in new instances.
     pub(super) fn learned(&self) -> usize {
         self.learned.lock().len()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Write as _;
-    use std::sync::Arc;
-
-    use ferrite_cache::ImageRun;
-    use wasmtime::{MemoryCreator as _, MemoryType};
-
-    use super::super::arena::{Arena, ArenaMemories, ArenaOptions};
-    use super::super::slot::limit_mappings;
-    use super::{HOST_PAGE, Image};
-
-    #[test]
-    fn a_stored_image_holds_its_runs_and_zeros_around_them() {
-        let mut file = tempfile::tempfile().expect("a temporary file");
-        for page in [9, 1, 2, 3] {
-            file.write_all(&[page; HOST_PAGE]).expect("there is room");
-        }
-        let runs = [
-            ImageRun { first: 2, pages: 1 },
-            ImageRun { first: 7, pages: 2 },
-        ];
-        let image = Image::stored(file, HOST_PAGE as u64, &runs, 16 * HOST_PAGE);
-        let image = image.expect("it can be mapped");
-        let firsts: Vec<u8> = (0..16)
-            .map(|page| image.page(page * HOST_PAGE)[0])
-            .collect();
-        assert_eq!(firsts, [0, 0, 1, 0, 0, 0, 0, 2, 3, 0, 0, 0, 0, 0, 0, 0]);
-        let mut memory = vec![0; 16 * HOST_PAGE];
-        for (start, contents) in image.parts() {
-            memory[start..start + contents.len()].copy_from_slice(contents);
-        }
-        assert_eq!(image.difference(&memory), None);
-        memory[15 * HOST_PAGE + 3] = 1;
-        assert_eq!(image.difference(&memory), Some((15 * HOST_PAGE + 3, 0)));
-        assert_eq!(image.mappings(), 4);
-    }
-
-    #[test]
-    fn where_no_mappings_are_left_an_image_is_copied() {
-        let mut file = tempfile::tempfile().expect("a temporary file");
-        file.write_all(&[7; 2 * HOST_PAGE]).expect("there is room");
-        let runs = [
-            ImageRun { first: 1, pages: 1 },
-            ImageRun { first: 9, pages: 1 },
-        ];
-        let image = Image::stored(file, 0, &runs, 1 << 16).expect("it can be mapped");
-        let arena = Arena::new(ArenaOptions {
-            memories_max: 1,
-            reservation_bytes: 4 << 30,
-            guard_bytes: 1 << 20,
-        })
-        .expect("there is address space");
-        let memory = ArenaMemories(Arc::clone(&arena))
-            .new_memory(
-                MemoryType::new(1, None),
-                1 << 16,
-                None,
-                Some(4 << 30),
-                1 << 20,
-            )
-            .expect("the arena has room");
-        let handle = arena.find(memory.as_ptr()).expect("it is the arena's");
-        // SAFETY: the memory has this size and is readable; nobody writes to it meanwhile.
-        let contents = || unsafe { std::slice::from_raw_parts(memory.as_ptr(), 1 << 16) };
-        limit_mappings(3);
-        assert!(!image.show(&handle).expect("it has the size"));
-        for _ in 0..2 {
-            // What is written is undone all the same.
-            image.show_writable(&handle).expect("it has the size");
-            assert_eq!(image.difference(contents()), None);
-            for offset in [0, HOST_PAGE, 5 * HOST_PAGE] {
-                // SAFETY: these bytes are the memory's, which is writable and belongs to this test.
-                unsafe { memory.as_ptr().add(offset).write(9) };
-            }
-            assert!(image.difference(contents()).is_some());
-        }
-        limit_mappings(4);
-        image.show_writable(&handle).expect("it has the size");
-        assert_eq!(image.difference(contents()), None);
-        let slot = handle.slot().expect("the memory is there");
-        assert!(!slot.claim_growth(), "all are taken");
-        drop(memory);
-        assert!(handle.slot().is_none());
-        limit_mappings(16 << 10);
-    }
-
-    #[test]
-    fn an_image_is_a_copy_with_holes() {
-        let mut memory = vec![0; 16 * HOST_PAGE];
-        memory[5 * HOST_PAGE] = 7;
-        let image = Image::capture(&memory).expect("a memory file can be made");
-        memory[5 * HOST_PAGE] = 8;
-        assert_eq!(image.page(5 * HOST_PAGE)[0], 7);
-        assert_eq!(image.difference(&memory), Some((5 * HOST_PAGE, 7)));
-        assert_eq!(image.len(), 16 * HOST_PAGE);
-        assert_eq!(image.mappings(), 0);
-        assert_eq!(image.wasm_pages(), 1);
     }
 }

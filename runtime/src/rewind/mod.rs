@@ -20,6 +20,8 @@
 //! | `slot` | the fault handler's record of one memory; only atomics |
 //! | `fault` | the signal handler |
 //! | `image` | the pristine contents of a module's memory, and the pages that calls write |
+//! | `parked` | memories that keep their image for the next instance |
+//! | `written` | asks the kernel which pages were written |
 //! | `pristine_file` | the one file behind all images |
 //! | `runs` | pages grouped into runs of neighbours |
 //! | `touched` | finds the pages that hold data, so that capturing an image is fast |
@@ -34,17 +36,24 @@ pub mod arena;
 pub mod exports;
 mod fault;
 mod image;
+pub(crate) mod parked;
 mod pristine_file;
 mod runs;
 mod slot;
 pub mod snapshot;
+#[cfg(test)]
+mod tests;
 mod touched;
+mod written;
 
 pub use image::ImageError;
 
 /// Bytes in a page of the host. Both supported architectures are run with 4 KiB pages; an aarch64
 /// kernel with larger ones is refused by [`arena::Arena::new`].
 pub(crate) const HOST_PAGE: usize = 4096;
+
+/// Content of a page that was never written.
+static ZEROS: [u8; HOST_PAGE] = [0; HOST_PAGE];
 
 /// Most pages that an instance may write and still be rewound by copies.
 ///

@@ -41,6 +41,8 @@ pub(super) struct MemorySlot {
     grew: AtomicBool,
     /// True if mappings are claimed for the parts of an image.
     imaged: AtomicBool,
+    /// Bytes from the slot's start into which an image is mapped, writable.
+    shown: AtomicUsize,
     /// Increases whenever the slot gets another memory.
     generation: AtomicU32,
 }
@@ -105,6 +107,25 @@ impl MemorySlot {
     /// Returns the largest size that the memory ever had, in bytes.
     pub(super) fn reach(&self) -> usize {
         self.reach.load(Ordering::Acquire)
+    }
+
+    /// Returns the bytes from the start into which an image is mapped, writable; also while no memory has the
+    /// slot.
+    pub(super) fn shown(&self) -> usize {
+        self.shown.load(Ordering::Acquire)
+    }
+
+    /// Notes that an image is mapped into the whole memory, writable.
+    pub(super) fn set_shown(&self) {
+        self.shown.store(self.size(), Ordering::Release);
+    }
+
+    /// Ends the use of the slot by a memory, and keeps the image that is mapped.
+    pub(super) fn park(&self) {
+        self.size.store(0, Ordering::Release);
+        self.reach.store(self.shown(), Ordering::Release);
+        self.taken.store(false, Ordering::Release);
+        self.generation.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Returns the generation, which changes with each memory of the slot.
@@ -184,6 +205,7 @@ impl MemorySlot {
         self.give_mappings_back();
         self.size.store(0, Ordering::Release);
         self.reach.store(0, Ordering::Release);
+        self.shown.store(0, Ordering::Release);
         self.count.store(0, Ordering::Relaxed);
         self.overflowed.store(false, Ordering::Relaxed);
         self.taken.store(false, Ordering::Release);

@@ -13,8 +13,9 @@ use wasmtime::{AsContextMut, ExternType, Global, Instance, Memory, Module, Val, 
 use super::arena::{Arena, MemoryHandle};
 use super::exports::{RewindExports, global_name};
 use super::image::{Image, ImageError};
+use super::parked::{MappedImage, Wanted, WeakImage};
 use super::slot::MemorySlot;
-use super::{FEW_PAGES, REWINDS_MAX};
+use super::{FEW_PAGES, REWINDS_MAX, ZEROS};
 
 /// Number of instances discarded in a row, each for the same cause, after which a module is treated
 /// differently.
@@ -203,6 +204,12 @@ impl InstanceSnapshot {
         }))
     }
 
+    /// Says that the instance which is made next on this thread will [begin](Self::begin) in this state: it may get a
+    /// memory that maps the image already.
+    pub(crate) fn want(self: &Arc<Self>) -> Wanted {
+        Wanted::new(self)
+    }
+
     /// Brings a new instance to this state, without the means to do so again. The image is mapped privately if
     /// the memory belongs to `arena`; else it is copied.
     ///
@@ -210,7 +217,7 @@ impl InstanceSnapshot {
     ///
     /// Fails if the memory cannot be set up; the instance must be dropped then.
     pub fn begin(
-        &self,
+        self: &Arc<Self>,
         mut store: impl AsContextMut,
         instance: &Instance,
         exports: &RewindExports,
@@ -219,8 +226,14 @@ impl InstanceSnapshot {
         if let (Some(memory), Some(image)) = (exports.memory(&mut store, instance), &self.image) {
             grow_to(&mut store, memory, image)?;
             let handle = arena.and_then(|arena| arena.find(memory.data_ptr(&store)));
+            let this: WeakImage = Arc::<Self>::downgrade(self);
             match handle {
-                Some(handle) => image.show_writable(&handle)?,
+                Some(handle) if handle.shows(&this) => {}
+                Some(handle) => {
+                    if image.show_writable(&handle)? {
+                        handle.note_shown(this);
+                    }
+                }
                 None => {
                     for (start, contents) in image.parts() {
                         memory
@@ -280,7 +293,7 @@ impl InstanceSnapshot {
                     Undo::Copy if image.show(&handle)? => {}
                     _ => {
                         undo = Undo::Map;
-                        image.show_writable(&handle)?;
+                        let _ = image.show_writable(&handle)?;
                     }
                 }
                 Some(handle)
@@ -299,6 +312,14 @@ impl InstanceSnapshot {
         };
         rewinder.restore_globals(store)?;
         Ok(rewinder)
+    }
+}
+
+impl MappedImage for InstanceSnapshot {
+    fn page(&self, offset: usize) -> &[u8] {
+        self.image
+            .as_ref()
+            .map_or(&ZEROS, |image| image.page(offset))
     }
 }
 
@@ -328,7 +349,9 @@ impl Rewinder {
         let slot = handle.slot()?;
         let grew = slot.size() != image.len();
         match self.undo {
-            Undo::Map => image.show_writable(handle).ok()?,
+            Undo::Map => {
+                let _ = image.show_writable(handle).ok()?;
+            }
             Undo::Copy if slot.overflowed() => {
                 snapshot.overflowed.fetch_add(1, Ordering::Relaxed);
                 return None;
