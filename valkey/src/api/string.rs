@@ -121,8 +121,14 @@ impl<'a> Context<'a> {
 ///
 /// `raw` is a live string for as long as the slice is used, and is not changed meanwhile.
 unsafe fn bytes_of<'a>(raw: *mut RmString) -> &'a [u8] {
-    // SAFETY: the caller's promise.
-    unsafe { Bytes::of(raw).slice() }
+    let mut len = 0;
+    // SAFETY: a live string and a place for its length.
+    let start = unsafe { (api().string_ptr_len)(raw, &raw mut len) };
+    if start.is_null() || len == 0 {
+        return &[];
+    }
+    // SAFETY: the server's string has `len` bytes at `start`.
+    unsafe { std::slice::from_raw_parts(start.cast::<u8>(), len) }
 }
 
 /// The arguments of a command, with its name, as the server passed them.
@@ -131,42 +137,7 @@ unsafe fn bytes_of<'a>(raw: *mut RmString) -> &'a [u8] {
 /// [`Args::release`], which must be called on the server's main thread.
 pub(crate) struct Args {
     strings: SmallVec<[*mut RmString; 8]>,
-    /// The bytes of each string; empty until [`Args::read`].
-    bytes: SmallVec<[Bytes; 8]>,
     retained: AtomicBool,
-}
-
-/// The bytes of a string of the server.
-#[derive(Clone, Copy)]
-struct Bytes {
-    start: *const u8,
-    len: usize,
-}
-
-impl Bytes {
-    /// # Safety
-    ///
-    /// `raw` is a live string.
-    unsafe fn of(raw: *mut RmString) -> Self {
-        let mut len = 0;
-        // SAFETY: the caller's promise, and a place for the length.
-        let start = unsafe { (api().string_ptr_len)(raw, &raw mut len) };
-        Self {
-            start: start.cast(),
-            len,
-        }
-    }
-
-    /// # Safety
-    ///
-    /// The string is live for as long as the slice is used, and is not changed meanwhile.
-    unsafe fn slice<'a>(self) -> &'a [u8] {
-        if self.start.is_null() || self.len == 0 {
-            return &[];
-        }
-        // SAFETY: the server's string has `len` bytes at `start`.
-        unsafe { std::slice::from_raw_parts(self.start, self.len) }
-    }
 }
 
 // SAFETY: other threads only read the bytes of the strings, which the server neither changes nor moves
@@ -190,17 +161,7 @@ impl Args {
         };
         Self {
             strings,
-            bytes: SmallVec::new(),
             retained: AtomicBool::new(false),
-        }
-    }
-
-    /// Finds the bytes of all arguments, which then need not be asked for again.
-    pub(crate) fn read(&mut self) {
-        self.bytes.clear();
-        for &raw in &self.strings {
-            // SAFETY: the promise of `new`: the strings live.
-            self.bytes.push(unsafe { Bytes::of(raw) });
         }
     }
 
@@ -230,7 +191,6 @@ impl Args {
     pub(crate) fn none() -> Self {
         Self {
             strings: SmallVec::new(),
-            bytes: SmallVec::new(),
             retained: AtomicBool::new(false),
         }
     }
@@ -241,19 +201,17 @@ impl Args {
 
     /// Returns the bytes of each argument.
     pub(crate) fn slices(&self) -> SmallVec<[&[u8]; 8]> {
+        // Filled in place, because a call's arguments are read twice.
         let mut slices = SmallVec::new();
-        for at in 0..self.strings.len() {
-            slices.push(self.bytes(at));
+        for &raw in &self.strings {
+            // SAFETY: the promise of `new`: the strings live, borrowed or retained.
+            slices.push(unsafe { bytes_of(raw) });
         }
         slices
     }
 
     /// Returns the bytes of one argument; nothing if there are fewer.
     pub(crate) fn bytes(&self, index: usize) -> &[u8] {
-        if let Some(bytes) = self.bytes.get(index) {
-            // SAFETY: the promise of `new`: the strings live, borrowed or retained.
-            return unsafe { bytes.slice() };
-        }
         self.strings
             .get(index)
             // SAFETY: as above.

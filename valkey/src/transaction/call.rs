@@ -185,8 +185,7 @@ impl CallState {
 }
 
 impl Call {
-    pub(crate) fn new(mut args: Args, database: u32) -> Self {
-        args.read();
+    pub(crate) fn new(args: Args, database: u32) -> Self {
         Self {
             args,
             keys: AtomicU64::new(0),
@@ -198,7 +197,6 @@ impl Call {
     /// Makes a new call of one that is over.
     pub(crate) fn begin(&mut self, args: Args, database: u32) {
         self.args = args;
-        self.args.read();
         *self.keys.get_mut() = 0;
         self.index.take();
         self.database = database;
