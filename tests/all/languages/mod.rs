@@ -155,8 +155,9 @@ fn javascript_and_python_under_each_isolation() {
 #[test]
 fn javascript_and_python_in_valkey_and_redis_under_each_isolation() {
     // Python takes long to compile.
-    let cache = tempfile::tempdir().expect("a temporary folder");
-    let cache = cache.path().to_str().expect("text");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let cache = folder.path().join("cache");
+    let cache = cache.to_str().expect("text");
     for kind in EngineKind::ends_here() {
         let engine = kind.builder().module(&["cache-dir", cache]).start();
         interpreted_under_each_isolation(engine.address());
