@@ -9,7 +9,7 @@ use crate::module_info::WASM_PAGE_BYTES;
 /// Pages of zeros that may be stored to join runs, beyond as many as there are others.
 const FILLING_PAGES: usize = 64;
 
-/// The pages of a memory that hold more than zeros, to make an [`Image`](crate::Image) of.
+/// The pages of a memory that hold more than zeros, to make an [`Image`] of.
 #[derive(Debug, Default)]
 pub struct ImagePages(BTreeMap<u32, Box<[u8; IMAGE_PAGE_BYTES]>>);
 

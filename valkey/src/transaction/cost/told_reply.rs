@@ -14,6 +14,10 @@ const OVERHEAD_PER_ELEMENT: u64 = 160;
 /// Bytes of the server's memory for a key at most, besides its elements.
 const OVERHEAD_PER_KEY: u64 = 4096;
 
+/// Elements up to which the memory of a value is not asked for. It costs thousands of instructions, as much as a
+/// short command, and the reply is no longer than the value.
+const FEW_ELEMENTS: usize = 128;
+
 /// What is asked of the server about its data.
 pub(crate) trait Ask {
     /// Bytes of memory that a key takes up.
@@ -60,12 +64,12 @@ pub(crate) fn tell(argv: &[&[u8]], keys: &[&[u8]], sizes: &[Size], ask: &mut imp
     }
 }
 
-/// The least that the values of keys are as text. Of several, only the longest counts: others may have the
-/// same elements.
+/// The least that the values of keys with many elements are as text. Of several, only the longest counts: others may
+/// have the same elements.
 fn whole(keys: &[&[u8]], sizes: &[Size], ask: &mut impl Ask) -> u64 {
     let least = |(key, size): (&&[u8], &Size)| match *size {
-        Size::Elements(len) => least(ask.memory(key), len),
-        Size::Nothing | Size::Bytes(_) => 0,
+        Size::Elements(len) if len > FEW_ELEMENTS => least(ask.memory(key), len),
+        Size::Elements(_) | Size::Nothing | Size::Bytes(_) => 0,
     };
     keys.iter().zip(sizes).map(least).max().unwrap_or(0)
 }
@@ -188,7 +192,7 @@ impl<'a> Named<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Ask, Named, Told, tell};
+    use super::{Ask, FEW_ELEMENTS, Named, Told, tell};
     use crate::transaction::cost::foreseen::Size;
 
     /// A server with values of one size.
@@ -298,18 +302,21 @@ mod tests {
             ("HKEYS k", false),
             ("SMEMBERS k", true),
             ("LRANGE k 0 -1", true),
-            ("LRANGE k -10 10", true),
+            ("LRANGE k -200 200", true),
             ("LRANGE k 1 -1", false),
-            ("LRANGE k 0 8", false),
+            ("LRANGE k 0 198", false),
             ("ZRANGE k 0 -1", true),
             ("ZREVRANGE k 0 -1 WITHSCORES", true),
             ("ZRANGE k 0 1", false),
             ("ZRANGE k 0 1 BYSCORE", false),
         ] {
-            let (told, _) = ask(line, "k", &[Size::Elements(10)]);
+            let (told, _) = ask(line, "k", &[Size::Elements(200)]);
             let is_told = (700_000..1_000_000).contains(&told.reply_bytes);
             assert_eq!(is_told, expected, "{line}: {told:?}");
         }
+        // Of few elements nothing is asked.
+        let (told, asked) = ask("HGETALL k", "k", &[Size::Elements(FEW_ELEMENTS)]);
+        assert_eq!((told.reply_bytes, asked.len()), (0, 0));
         // Small elements take up memory that is no reply.
         let (told, _) = ask("SMEMBERS k", "k", &[Size::Elements(10_000)]);
         assert_eq!(told.reply_bytes, 0);
