@@ -117,7 +117,7 @@ mod tests {
     const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
     const OTHER: &str = "fedcba9876543210fedcba9876543210fedcba98";
 
-    /// What a build script prints with these files below the top of the sources.
+    /// Lines that a build script prints with these files below the top of the sources.
     fn told(files: &[(&str, &str)], profile: &str, named: &str) -> Vec<String> {
         let folder = tempfile::tempdir().expect("a folder");
         for (path, text) in files {

@@ -25,7 +25,7 @@ pub(super) struct Entry<'a> {
     pub(super) lifted: Lifted<'a>,
     /// True if the function is told the entry's name.
     pub(super) takes_name: bool,
-    /// How words are read and the reply is written, if the function has types of its own.
+    /// Reading of words and writing of the reply, if the function has types of its own.
     pub(super) typed: Option<Typed>,
 }
 

@@ -219,7 +219,7 @@ fn only_journal(folder: &Path) -> std::io::Result<Option<PathBuf>> {
 
 /// Bytes of a file that the file system keeps.
 fn used_bytes(path: &Path) -> std::io::Result<u64> {
-    /// What the system counts in, whatever the file system's own blocks are.
+    /// Bytes of a block in `st_blocks`, whatever the file system's own blocks are.
     const BLOCK: u64 = 512;
     Ok(std::fs::metadata(path)?.blocks() * BLOCK)
 }

@@ -15,7 +15,7 @@ use crate::durability::open;
 /// Commits of the undamaged journal, all of which were synced.
 const ALL: u64 = 6;
 
-/// What must happen when the store is opened.
+/// Outcome that a journal must have when the store is opened.
 #[derive(Clone, Copy, Debug)]
 enum Outcome {
     /// It has these first commits, and nothing of the others.

@@ -1,6 +1,6 @@
 //! Memory after data is gone, by the bytes that are allocated and not freed.
 //!
-//! What a process takes up says little: the allocator keeps pages. So a process of its own, under a library
+//! The memory of a process says little: the allocator keeps pages. So a process of its own, under a library
 //! that counts (`tests/faults/live.c`), fills a store and empties it in several ways.
 
 use std::fmt::Write as _;

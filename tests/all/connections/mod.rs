@@ -1,4 +1,4 @@
-//! What clients meet: users and passwords, frames, limits of connections, TLS, client libraries.
+//! The side of clients: users and passwords, frames, limits of connections, TLS, client libraries.
 
 mod acl;
 mod authentication;

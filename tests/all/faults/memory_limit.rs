@@ -1,6 +1,6 @@
 //! A limit of memory for the server's whole control group: the system kills what exceeds it.
 //!
-//! What was answered is there afterwards.
+//! Answered writes are there afterwards.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! What earlier versions have written is read, or refused with an error that says what to do.
+//! Files of earlier versions are read, or refused with an error that says what to do.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,4 +1,4 @@
-//! Where values lie in memory, by the canonical ABI of the component model.
+//! Places of values in memory, by the canonical ABI of the component model.
 
 use wasm_encoder::ValType;
 use wasmparser::PrimitiveValType;

@@ -6,7 +6,7 @@ use wasmparser::PrimitiveValType;
 use super::{Helper, Typed, Writer, access};
 use crate::flatten::types::Type;
 
-/// What the adapter returns for a list that it could not read.
+/// The adapter returns it for a list that it could not read.
 const NO_LIST: i32 = -1;
 
 /// A parameter that words are read as.

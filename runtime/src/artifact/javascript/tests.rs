@@ -1,4 +1,4 @@
-//! What is evaluated here is what the compiler makes, byte for byte.
+//! Programs evaluated here are, byte for byte, those that the compiler makes.
 
 use std::io::Read as _;
 
