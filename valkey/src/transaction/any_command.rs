@@ -201,7 +201,7 @@ impl CallView<'_> {
 struct AskServer<'a, 'v, 'b> {
     view: &'a CallView<'v>,
     budget: &'a Budget<'b>,
-    /// What the command itself costs.
+    /// Price of the command itself.
     cost: Cost,
 }
 

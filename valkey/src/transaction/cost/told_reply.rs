@@ -18,7 +18,7 @@ const OVERHEAD_PER_KEY: u64 = 4096;
 /// short command, and the reply is no longer than the value.
 const FEW_ELEMENTS: usize = 128;
 
-/// What is asked of the server about its data.
+/// Questions to the server about its data.
 pub(crate) trait Ask {
     /// Bytes of memory that a key takes up.
     fn memory(&mut self, key: &[u8]) -> u64;
@@ -32,7 +32,7 @@ pub(crate) trait Ask {
     fn may_go_on(&mut self, work: u64, reply_bytes: u64) -> bool;
 }
 
-/// What is told.
+/// Lengths that are known before a command runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Told {
     /// The reply has at least this length, in bytes.
@@ -114,7 +114,7 @@ fn repeated_keys(keys: &[&[u8]], sizes: &[Size], ask: &mut impl Ask) -> u64 {
     lens.fold(0, u64::saturating_add)
 }
 
-/// What a sort shows, or stores, of the keys that its patterns name.
+/// Sums up the values that a sort shows, or stores, of the keys that its patterns name.
 fn sorted(argv: &[&[u8]], ask: &mut impl Ask) -> Told {
     let is = |word: &[u8], option: &str| word.eq_ignore_ascii_case(option.as_bytes());
     let (mut patterns, mut stores) = (Vec::new(), false);
@@ -163,7 +163,7 @@ fn sorted(argv: &[&[u8]], ask: &mut impl Ask) -> Told {
     told
 }
 
-/// What a pattern of a sort names for an element.
+/// The value that a pattern of a sort names for an element.
 #[derive(Debug, PartialEq, Eq)]
 enum Named<'a> {
     Element,
