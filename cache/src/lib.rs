@@ -104,7 +104,7 @@ pub use disk::{
 };
 pub use image::{
     ENGINE_ENTRY_PREFIX, IMAGE_PAGE_BYTES, IMAGE_RUNS_MAX, Image, ImageError, ImageInfo,
-    ImagePages, ImageRun, ImageValue,
+    ImagePages, ImageRun, ImageValue, engine_base, patches,
 };
 pub use javascript::{JavaScript, JavaScriptError};
 pub use manifest::{Manifest, ManifestError};

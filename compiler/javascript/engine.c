@@ -1,7 +1,8 @@
 /* The JavaScript engine: QuickJS-ng on the host functions of Ferrite WASM.
  *
- * `ferrite-compiler` runs this module once for a program: it calls `__engine_evaluate` with the source,
- * keeps the memory that this leaves, and adds one export for each function that the program exports.
+ * `ferrite-compiler` runs this module once for a program: it calls `__engine_start`, then `__engine_evaluate` with
+ * the source, keeps the memory that this leaves, and adds one export for each function that the program exports.
+ * The start is the same for all programs, so of its memory only what a program changes is kept for each.
  * Such an export calls `__engine_call` with the function's number. `cargo xtask engine` builds it.
  */
 #include <malloc.h>
@@ -1271,6 +1272,15 @@ static bool start_engine(void)
     return evaluate_module(ctx, globals, sizeof globals - 1, "ferrite-wasm:globals") != NULL;
 }
 
+/* Makes the context on which a program is evaluated. Returns false if there is no memory for it. */
+EXPORT(__engine_start) bool engine_start(void)
+{
+    bool started = start_engine();
+    /* What an evaluation collects anyway is not kept for all programs. */
+    JS_RunGC(runtime);
+    return started;
+}
+
 /* The result of an evaluation, for the compiler. */
 struct outcome {
     uint32_t failed;
@@ -1301,7 +1311,7 @@ static void use_positions(char *table, uint32_t len)
     positions = (const struct position *)(at + 4);
 }
 
-/* Evaluates a program. The source is followed by a zero byte. Returns the triggers and schedules that it
+/* Evaluates a program, once, after the start. The source is followed by a zero byte. Returns the triggers and schedules that it
  * declares and the names of its entries, each with a line feed at its end, or an error. */
 EXPORT(__engine_evaluate)
 const struct outcome *engine_evaluate(char *source, uint32_t len, char *name, char *table, uint32_t table_len)
@@ -1311,9 +1321,9 @@ const struct outcome *engine_evaluate(char *source, uint32_t len, char *name, ch
     program_name = name;
     if (table_len)
         use_positions(table, table_len);
-    JSModuleDef *module = NULL;
-    if (start_engine() && (module = evaluate_module(context, source, len, name))
-        && collect_entries(context, module) && append_automation(context, module, &text)) {
+    limit_stack();
+    JSModuleDef *module = evaluate_module(context, source, len, name);
+    if (module && collect_entries(context, module) && append_automation(context, module, &text)) {
         for (uint32_t i = 0; i < entry_count; i++) {
             append_text(&text, entries[i].name);
             append_text(&text, "\n");

@@ -5,9 +5,12 @@
 //! memory and the globals hold when an instance is made. A host maps the pages of the image privately, so that
 //! an instance takes memory only for those that it writes.
 //!
+//! An engine may have a [base](engine_base): a memory that all of its programs begin with. An image over a base
+//! holds only what differs from it.
+//!
 //! | offset | bytes | content |
 //! |---|---|---|
-//! | 0 | 8 | the magic `FERRIMG\x01`; the last byte is the version |
+//! | 0 | 8 | the magic `FERRIMG\x01` of an image that is whole, `FERRIMG\x02` of one over a base |
 //! | 8 | 32 | digest of the engine's module |
 //! | 40 | 4 | pages of 64 KiB that the memory begins with |
 //! | 44 | 4 and 4 | numbers *r* of runs and *g* of globals |
@@ -17,8 +20,13 @@
 //! | | | the pages of all runs, one after the other, to the end |
 //!
 //! All numbers are little-endian. Pages that are in no run hold zeros, and so do globals that are not named.
+//!
+//! An image over a base has no runs. [Patches](patches) follow its globals, without zeros between.
 
+pub mod engine_base;
+mod error;
 mod pages;
+pub mod patches;
 
 use std::ops::Range;
 
@@ -28,6 +36,7 @@ use crate::digest::Digest;
 use crate::module_info::{ModuleInfo, ValueType, WASM_PAGE_BYTES};
 use crate::rewind::Rewind;
 
+pub use error::ImageError;
 pub use pages::ImagePages;
 
 /// Bytes of a page of an image, which is one of the host's.
@@ -39,7 +48,11 @@ pub const IMAGE_RUNS_MAX: usize = 4;
 /// Prefix of the names under which an engine exports the entries of its functions; a number follows.
 pub const ENGINE_ENTRY_PREFIX: &str = "__ferrite_entry_";
 
-const MAGIC: &[u8; 8] = b"FERRIMG\x01";
+const MAGIC: &[u8; 7] = b"FERRIMG";
+/// The byte after the magic, of an image that holds all of its memory.
+const WHOLE: u8 = 1;
+/// The byte after the magic, of an image that holds what differs from its engine's base.
+const OVER_BASE: u8 = 2;
 const FIXED_LEN: usize = 52;
 const RUN_LEN: usize = 8;
 const GLOBAL_LEN: usize = 21;
@@ -67,7 +80,9 @@ pub struct Image {
     pub engine: Digest,
     /// Pages of 64 KiB that the memory begins with.
     pub memory_pages: u32,
-    /// Pages that hold more than zeros.
+    /// True if the contents are [patches] to the engine's base, instead of pages.
+    pub over_base: bool,
+    /// Pages that hold more than zeros; none over a base.
     pub runs: Vec<ImageRun>,
     /// Globals that hold more than zero, by their numbers among the mutable ones.
     pub globals: Vec<(u32, ImageValue)>,
@@ -163,16 +178,21 @@ impl ImageRun {
 }
 
 impl Image {
-    /// Returns the length of everything before the pages, in bytes.
+    /// Returns the length of everything before the pages or patches, in bytes.
     #[must_use]
     pub fn contents_start(&self) -> usize {
-        header_len(self.runs.len(), self.globals.len())
+        let len = lists_end(self.runs.len(), self.globals.len());
+        if self.over_base {
+            len
+        } else {
+            len.next_multiple_of(IMAGE_PAGE_BYTES)
+        }
     }
 
     /// Returns the most bytes before the pages, in an image for an engine with this number of globals.
     #[must_use]
     pub fn contents_start_max(globals: u32) -> usize {
-        header_len(IMAGE_RUNS_MAX, globals as usize)
+        lists_end(IMAGE_RUNS_MAX, globals as usize).next_multiple_of(IMAGE_PAGE_BYTES)
     }
 
     /// Returns the length of the pages, in bytes.
@@ -181,18 +201,74 @@ impl Image {
         self.runs.iter().map(|run| run.len_bytes()).sum()
     }
 
-    /// Encodes the image; `page` returns the contents of a page, or `None` if it holds zeros.
+    /// Writes the image into a memory of zeros that has its size. `contents` are the encoded bytes from
+    /// [`contents_start`](Self::contents_start) on, and `base` is that of its engine.
+    ///
+    /// # Errors
+    ///
+    /// The contents are not those that the image describes, or there is no base where one is needed. The memory
+    /// is then in no defined state.
+    pub fn fill(
+        &self,
+        contents: &[u8],
+        base: Option<&[u8]>,
+        memory: &mut [u8],
+    ) -> Result<(), ImageError> {
+        if self.over_base {
+            patches::apply(base.ok_or(ImageError::NoBase)?, memory)?;
+            return patches::apply(contents, memory);
+        }
+        let mut contents = contents;
+        for run in &self.runs {
+            let (own, rest) = contents
+                .split_at_checked(run.len_bytes())
+                .ok_or(ImageError::Truncated)?;
+            let range = run.memory_range();
+            let end = range.end as u64;
+            let memory_bytes = memory.len() as u64;
+            memory
+                .get_mut(range)
+                .ok_or(ImageError::Outside { end, memory_bytes })?
+                .copy_from_slice(own);
+            contents = rest;
+        }
+        Ok(())
+    }
+
+    /// Encodes an image over a base.
+    #[must_use]
+    pub fn encode_over_base(&self, patches: &[u8]) -> Vec<u8> {
+        let mut bytes = self.encode_lists();
+        bytes.extend_from_slice(patches);
+        bytes
+    }
+
+    /// Encodes a whole image; `page` returns the contents of a page, or `None` if it holds zeros.
     #[must_use]
     pub fn encode<'p>(&self, page: impl Fn(u32) -> Option<&'p [u8; IMAGE_PAGE_BYTES]>) -> Vec<u8> {
+        let mut bytes = self.encode_lists();
+        bytes.reserve(self.contents_len());
+        for ImageRun { first, pages } in &self.runs {
+            for number in *first..first.saturating_add(*pages) {
+                bytes.extend_from_slice(page(number).unwrap_or(&[0; IMAGE_PAGE_BYTES]));
+            }
+        }
+        bytes
+    }
+
+    /// Encodes everything before the contents.
+    fn encode_lists(&self) -> Vec<u8> {
         let Self {
             engine,
             memory_pages,
+            over_base,
             runs,
             globals,
         } = self;
         let start = self.contents_start();
-        let mut bytes = Vec::with_capacity(start + self.contents_len());
+        let mut bytes = Vec::with_capacity(start);
         bytes.extend_from_slice(MAGIC);
+        bytes.push(if *over_base { OVER_BASE } else { WHOLE });
         bytes.extend_from_slice(engine.as_bytes());
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes();
         bytes.extend_from_slice(&memory_pages.to_le_bytes());
@@ -208,11 +284,6 @@ impl Image {
             bytes.extend_from_slice(&value.bits().to_le_bytes());
         }
         bytes.resize(start, 0);
-        for ImageRun { first, pages } in runs {
-            for number in *first..first.saturating_add(*pages) {
-                bytes.extend_from_slice(page(number).unwrap_or(&[0; IMAGE_PAGE_BYTES]));
-            }
-        }
         bytes
     }
 
@@ -225,19 +296,19 @@ impl Image {
         let (fixed, rest) = bytes
             .split_first_chunk::<FIXED_LEN>()
             .ok_or(ImageError::Truncated)?;
-        let (magic, fixed) = fixed.split_first_chunk::<8>().ok_or(ImageError::Magic)?;
-        if magic[..7] != MAGIC[..7] {
-            return Err(ImageError::Magic);
-        }
-        if magic[7] != MAGIC[7] {
-            return Err(ImageError::Version { found: magic[7] });
-        }
+        let fixed = fixed.strip_prefix(MAGIC).ok_or(ImageError::Magic)?;
+        let (version, fixed) = fixed.split_first().ok_or(ImageError::Truncated)?;
+        let over_base = match *version {
+            WHOLE => false,
+            OVER_BASE => true,
+            found => return Err(ImageError::Version { found }),
+        };
         let (engine, mut fixed) = fixed
             .split_first_chunk::<32>()
             .ok_or(ImageError::Truncated)?;
         let memory_pages = number(&mut fixed)?;
         let (runs, globals) = (number(&mut fixed)? as usize, number(&mut fixed)? as usize);
-        if runs > IMAGE_RUNS_MAX {
+        if runs > IMAGE_RUNS_MAX || (over_base && runs > 0) {
             return Err(ImageError::Runs { found: runs });
         }
         // The lists are read before anything of their size is allocated.
@@ -252,6 +323,7 @@ impl Image {
         let mut image = Self {
             engine: Digest::from_bytes(*engine),
             memory_pages,
+            over_base,
             runs: Vec::with_capacity(runs),
             globals: Vec::with_capacity(globals),
         };
@@ -291,11 +363,19 @@ impl Image {
             image.globals.push((number, value));
         }
         let start = image.contents_start();
+        if over_base {
+            // The patches, which may be long, are read when they are applied.
+            return if len >= start as u64 {
+                Ok(image)
+            } else {
+                Err(ImageError::Truncated)
+            };
+        }
         let pages: u64 = image.runs.iter().map(|run| u64::from(run.pages)).sum();
         if pages * IMAGE_PAGE_BYTES as u64 + start as u64 != len {
             return Err(ImageError::Truncated);
         }
-        let padding = FIXED_LEN + runs * RUN_LEN + globals * GLOBAL_LEN;
+        let padding = lists_end(runs, globals);
         let padding = bytes.get(padding..start).ok_or(ImageError::Truncated)?;
         if padding.iter().any(|&byte| byte != 0) {
             return Err(ImageError::Padding);
@@ -333,9 +413,9 @@ impl Image {
     }
 }
 
-/// Returns the length of everything before the pages.
-fn header_len(runs: usize, globals: usize) -> usize {
-    (FIXED_LEN + runs * RUN_LEN + globals * GLOBAL_LEN).next_multiple_of(IMAGE_PAGE_BYTES)
+/// Returns the length of the numbers and lists that an image begins with.
+const fn lists_end(runs: usize, globals: usize) -> usize {
+    FIXED_LEN + runs * RUN_LEN + globals * GLOBAL_LEN
 }
 
 /// Reads a number from the front of `bytes`.
@@ -347,80 +427,16 @@ fn number(bytes: &mut &[u8]) -> Result<u32, ImageError> {
     Ok(u32::from_le_bytes(*number))
 }
 
-/// Bytes are not an image, or it does not fit the code that it is to run on.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum ImageError {
-    /// The first bytes are not those of an image.
-    #[error("these bytes are no image")]
-    Magic,
-    /// This build does not read the version.
-    #[error("the image has version {found}, and this build reads version {}", MAGIC[7])]
-    Version {
-        /// Version of the image.
-        found: u8,
-    },
-    /// The length differs from the one that the lists give.
-    #[error("the image has another length than it says")]
-    Truncated,
-    /// There are too many runs of pages.
-    #[error("the image has {found} runs of pages, and at most {IMAGE_RUNS_MAX} are allowed")]
-    Runs {
-        /// Their number.
-        found: usize,
-    },
-    /// Runs or globals are not in order, or overlap.
-    #[error("the image's pages or globals are not in order")]
-    Order,
-    /// There is something between the lists and the pages.
-    #[error("the image has bytes where zeros belong")]
-    Padding,
-    /// A page lies outside of the memory.
-    #[error("the image has pages up to {end:#x}, and its memory ends at {memory_bytes:#x}")]
-    Outside {
-        /// End of the last such page, in bytes.
-        end: u64,
-        /// Size of the memory.
-        memory_bytes: u64,
-    },
-    /// A value has a type that globals do not have, or one that it does not fit.
-    #[error("the image gives global {number} a value that no type has")]
-    Value {
-        /// The number of the global.
-        number: u32,
-    },
-    /// The image belongs to other code.
-    #[error("the image is for the engine {found}, which is another one")]
-    Engine {
-        /// The engine that the image names.
-        found: Digest,
-    },
-    /// The memory has another size.
-    #[error("the image has a memory of {found} pages, and the module one of {expected}")]
-    Memory {
-        /// Pages of the image's memory.
-        found: u32,
-        /// Pages of the module's.
-        expected: u64,
-    },
-    /// The engine has no such global.
-    #[error("the image sets global {number}, and the engine has {globals}")]
-    Global {
-        /// The number of the global.
-        number: u32,
-        /// Number of globals that can be set.
-        globals: u32,
-    },
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{IMAGE_PAGE_BYTES, Image, ImageError, ImageRun, ImageValue};
+    use super::{IMAGE_PAGE_BYTES, Image, ImageError, ImageRun, ImageValue, patches};
     use crate::digest::Digest;
 
     fn image() -> (Image, Vec<u8>) {
         let image = Image {
             engine: Digest::of(b"engine"),
             memory_pages: 2,
+            over_base: false,
             runs: vec![
                 ImageRun { first: 1, pages: 2 },
                 ImageRun {
@@ -482,5 +498,48 @@ mod tests {
         assert_eq!(changed(72, 0x70), ImageError::Value { number: 0 });
         assert_eq!(changed(80, 1), ImageError::Value { number: 0 });
         assert_eq!(changed(200, 1), ImageError::Padding);
+        assert_eq!(changed(7, 2), ImageError::Runs { found: 2 });
+    }
+
+    #[test]
+    fn a_whole_image_fills_its_memory_and_no_other() {
+        let (image, bytes) = image();
+        let contents = &bytes[image.contents_start()..];
+        let mut memory = vec![0; 2 << 16];
+        assert_eq!(image.fill(contents, None, &mut memory), Ok(()));
+        let firsts = [0, 1, 2, 3, 30, 31].map(|page| memory[page * IMAGE_PAGE_BYTES]);
+        assert_eq!(firsts, [0, 1, 2, 0, 30, 0]);
+        let short = image.fill(&contents[1..], None, &mut memory);
+        assert_eq!(short, Err(ImageError::Truncated));
+        let small = image.fill(contents, None, &mut memory[1..]);
+        assert!(
+            matches!(small, Err(ImageError::Outside { .. })),
+            "{small:?}"
+        );
+    }
+
+    #[test]
+    fn an_image_over_a_base_changes_it() {
+        let image = Image {
+            over_base: true,
+            runs: Vec::new(),
+            ..image().0
+        };
+        let base = patches::between(&[], b"hello, world");
+        let bytes =
+            image.encode_over_base(&patches::between(b"hello, world", b"hello, there\0\0!"));
+        assert_eq!(decode(&bytes), Ok(image.clone()));
+        assert!(bytes.len() < 200, "{} bytes", bytes.len());
+        let contents = &bytes[image.contents_start()..];
+        let mut memory = vec![0; 2 << 16];
+        assert_eq!(image.fill(contents, Some(&base), &mut memory), Ok(()));
+        assert_eq!(&memory[..16], b"hello, there\0\0!\0");
+        assert!(memory[16..].iter().all(|&byte| byte == 0));
+        let mut memory = vec![0; 2 << 16];
+        let without = image.fill(contents, None, &mut memory);
+        assert_eq!(without, Err(ImageError::NoBase));
+        for len in 0..image.contents_start() {
+            assert_eq!(decode(&bytes[..len]), Err(ImageError::Truncated), "{len}");
+        }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{IMAGE_PAGE_BYTES, IMAGE_RUNS_MAX, Image, ImageInfo, ImageRun, ImageValue};
+use super::{
+    IMAGE_PAGE_BYTES, IMAGE_RUNS_MAX, Image, ImageError, ImageInfo, ImageRun, ImageValue, patches,
+};
 use crate::digest::Digest;
 use crate::module_info::WASM_PAGE_BYTES;
 
@@ -52,26 +54,48 @@ impl ImagePages {
         self.0.get(&number).map(|page| &**page)
     }
 
-    /// Makes an image for an engine: encoded, and its description. `globals` are the values of all globals that
-    /// calls can change; `back` and `entries` are those of [`ImageInfo`]. Returns `None` if the pages lie too far
-    /// apart.
-    #[must_use]
+    /// Makes an image for an engine: encoded, and its description. `base` is the engine's, if it has one; it is
+    /// used if that more than halves the image. `globals` are the values of all globals that calls can change;
+    /// `back` and `entries` are those of [`ImageInfo`]. Returns `None` if the pages lie too far apart.
+    ///
+    /// # Errors
+    ///
+    /// The base is no base, or that of a larger memory.
     pub fn image(
         &self,
         engine: Digest,
+        base: Option<&[u8]>,
         memory_pages: u32,
         globals: impl IntoIterator<Item = ImageValue>,
         back: i64,
         entries: Vec<u32>,
-    ) -> Option<(ImageInfo, Vec<u8>)> {
+    ) -> Result<Option<(ImageInfo, Vec<u8>)>, ImageError> {
         let globals = (0..).zip(globals).filter(|(_, value)| !value.is_zero());
-        let image = Image {
+        let mut image = Image {
             engine,
             memory_pages,
-            runs: self.runs()?,
+            over_base: false,
+            runs: Vec::new(),
             globals: globals.collect(),
         };
-        let bytes = image.encode(|page| self.page(page));
+        let whole_len = self.count() * IMAGE_PAGE_BYTES;
+        let patches = match base {
+            Some(base) => Some(self.patches_to(base, memory_pages)?),
+            None => None,
+        };
+        let bytes = match patches.filter(|patches| patches.len() < whole_len / 2) {
+            Some(patches) => {
+                image.over_base = true;
+                image.encode_over_base(&patches)
+            }
+            None => {
+                let Some(runs) = self.runs() else {
+                    return Ok(None);
+                };
+                image.runs = runs;
+                image.encode(|page| self.page(page))
+            }
+        };
         let info = ImageInfo {
             engine,
             digest: Digest::of(&bytes),
@@ -79,7 +103,21 @@ impl ImagePages {
             back,
             entries,
         };
-        Some((info, bytes))
+        Ok(Some((info, bytes)))
+    }
+
+    /// Returns what makes the memory of a base's.
+    fn patches_to(&self, base: &[u8], memory_pages: u32) -> Result<Vec<u8>, ImageError> {
+        let memory_bytes = u64::from(memory_pages) * WASM_PAGE_BYTES;
+        let memory_bytes = usize::try_from(memory_bytes).unwrap_or(usize::MAX);
+        let mut before = vec![0; memory_bytes];
+        patches::apply(base, &mut before)?;
+        let mut after = vec![0; memory_bytes];
+        for (number, page) in &self.0 {
+            let start = *number as usize * IMAGE_PAGE_BYTES;
+            after[start..start + IMAGE_PAGE_BYTES].copy_from_slice(&page[..]);
+        }
+        Ok(patches::between(&before, &after))
     }
 
     /// Groups the pages into at most [`IMAGE_RUNS_MAX`] runs, by adding the pages of zeros in the smallest
@@ -119,7 +157,8 @@ impl ImagePages {
 #[cfg(test)]
 mod tests {
     use super::ImagePages;
-    use crate::image::{IMAGE_PAGE_BYTES, ImageRun};
+    use crate::digest::Digest;
+    use crate::image::{IMAGE_PAGE_BYTES, Image, ImageRun, patches};
 
     fn run(first: u32, pages: u32) -> ImageRun {
         ImageRun { first, pages }
@@ -146,6 +185,35 @@ mod tests {
         assert_eq!(pages.runs(), Some(vec![run(0, 2), run(9, 1)]));
         assert!(ImagePages::of(&[(65_535, b"ab")], 1).is_none());
         assert!(ImagePages::of(&[(u32::MAX, b"ab")], 65_536).is_none());
+    }
+
+    #[test]
+    fn a_base_is_used_where_it_makes_the_image_small() {
+        let data: Vec<u8> = (0..40_000).map(|at| (at % 251) as u8).collect();
+        let image = |segments: &[(u32, &[u8])], base: Option<&[u8]>| {
+            let pages = ImagePages::of(segments, 1).expect("they fit");
+            let made = pages.image(Digest::of(b"engine"), base, 1, [], 0, Vec::new());
+            made.map(|made| made.expect("they lie close").1)
+        };
+        let base = patches::between(&[], &data);
+        let own: [(u32, &[u8]); 2] = [(0, &data), (39_000, b"own")];
+        let whole = image(&own, None).expect("it needs no base");
+        let over = image(&own, Some(&base)).expect("it fits");
+        assert_eq!(whole.len(), 11 * IMAGE_PAGE_BYTES);
+        assert_eq!(over.len(), 52 + 8 + 3);
+        for bytes in [whole, over] {
+            let image = Image::decode(&bytes, bytes.len() as u64).expect("it is one");
+            let mut memory = vec![0; 65_536];
+            let filled = image.fill(&bytes[image.contents_start()..], Some(&base), &mut memory);
+            assert_eq!(filled, Ok(()));
+            assert_eq!(&memory[..39_000], &data[..39_000]);
+            assert_eq!(&memory[39_000..39_003], b"own");
+        }
+        let other = image(&[(50_000, &data[..9000])], Some(&base)).expect("it fits");
+        assert_eq!(other[7], 1, "it has little of the base");
+        let far = patches::between(&[], &[1; 65_537]);
+        assert!(image(&own, Some(&far)).is_err(), "the base is larger");
+        assert!(image(&own, Some(b"no base")).is_err());
     }
 
     #[test]

@@ -7,6 +7,10 @@ use thiserror::Error;
 
 use super::{JavaScript, JavaScriptError};
 
+/// Export of the engine that makes the context on which a program is evaluated. What it leaves is the
+/// [base](crate::engine_base) of all programs.
+pub const JAVASCRIPT_START_EXPORT: &str = "__engine_start";
+
 /// Export of the engine that allocates a buffer.
 pub const JAVASCRIPT_BUFFER_EXPORT: &str = "__engine_buffer";
 
@@ -188,7 +192,8 @@ impl JavaScript<'_> {
         }
     }
 
-    /// Evaluates a program that was [checked](JavaScript::check) in an engine that has evaluated nothing yet.
+    /// Evaluates a program that was [checked](JavaScript::check) in an engine that has started and evaluated
+    /// nothing yet.
     ///
     /// # Errors
     ///

@@ -17,7 +17,7 @@ use thiserror::Error;
 pub use evaluation::{
     EVALUATION_FUEL_MAX, EVALUATION_MEMORY_BYTES_MAX, EngineInstance, Exports,
     JAVASCRIPT_BUFFER_EXPORT, JAVASCRIPT_ENTRIES_MAX, JAVASCRIPT_EVALUATE_EXPORT,
-    JAVASCRIPT_LIMITS, ProgramError, StartFault,
+    JAVASCRIPT_LIMITS, JAVASCRIPT_START_EXPORT, ProgramError, StartFault,
 };
 
 /// Name and version of the engine.
@@ -25,7 +25,7 @@ pub const JAVASCRIPT_ENGINE: &str = "QuickJS-ng 0.16.2";
 
 /// Digest of the engine's module. A host evaluates programs on this engine only.
 pub const JAVASCRIPT_ENGINE_DIGEST: &str =
-    "blake3:828bfd1116b0bfd2d096684e95e995ba965dbecf96cf1d2d46d88d908ce870f6";
+    "blake3:210bd221849f31169a2a952ff50095cd4a0c0f3f50bebe42b2e38a1cf1ea0bcb";
 
 /// The first bytes of an encoded program.
 const MAGIC: &[u8; 8] = b"FERRJS\0\x01";

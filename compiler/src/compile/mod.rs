@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use ferrite_cache::{
     CodeOffsetMap, JavaScript, KnownEngine, ManifestError, ModuleInfo, Profile, ProfileError,
-    Rewind,
+    Rewind, engine_base,
 };
 use thiserror::Error;
 use wasmtime::Engine;
@@ -74,7 +74,7 @@ impl Compiler {
     ///
     /// The source is refused, or the compiler fails, which is a bug.
     pub fn compile(&self, source: &[u8]) -> Result<Compiled, CompileError> {
-        self.compile_with(source, &[], |engine| self.native_code(engine))
+        self.compile_with(source, &[], |engine| self.compile_engine(engine))
     }
 
     /// Compiles like [`Compiler::compile`], but leaves out the native code of an engine that is among
@@ -88,7 +88,7 @@ impl Compiler {
         source: &[u8],
         engines: &[KnownEngine],
     ) -> Result<Compiled, CompileError> {
-        self.compile_with(source, engines, |engine| self.native_code(engine))
+        self.compile_with(source, engines, |engine| self.compile_engine(engine))
     }
 
     /// Compiles like [`Compiler::compile_unless_known`], but returns the module of an engine in the place of
@@ -105,13 +105,17 @@ impl Compiler {
         self.compile_with(source, engines, |engine| Ok(engine.to_vec()))
     }
 
-    /// Compiles the module of an engine.
+    /// Compiles the module of an engine. Its [base](engine_base), if it has one, follows the native code.
     ///
     /// # Errors
     ///
     /// The module is not valid, or the compiler fails, which is a bug.
     pub fn compile_engine(&self, engine: &[u8]) -> Result<Vec<u8>, CompileError> {
-        self.native_code(engine)
+        let mut native = self.native_code(engine)?;
+        if let Some(base) = split::base_of(engine) {
+            engine_base::append(&mut native, base);
+        }
+        Ok(native)
     }
 
     fn compile_with(

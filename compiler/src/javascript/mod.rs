@@ -1,8 +1,8 @@
 //! Makes a module of a program in JavaScript.
 //!
 //! The program runs on an interpreter, QuickJS-ng, which is a module itself: `compiler/javascript/engine.c`
-//! compiled by `cargo xtask engine`. To make a module of a program is to run its top level on that
-//! engine, as [`preinit`](crate::preinit) runs a start, to keep the memory that this leaves, and to add
+//! compiled by `cargo xtask engine`. To make a module of a program is to start that engine, to run the program's
+//! top level on it, as [`preinit`](crate::preinit) runs a start, to keep the memory that this leaves, and to add
 //! one command entry for each function that the program exports. No compiler of JavaScript is involved,
 //! and the result is a module like any other.
 
@@ -11,9 +11,9 @@ mod entries;
 
 use ferrite_cache::javascript::{
     EVALUATION_FUEL_MAX, EVALUATION_MEMORY_BYTES_MAX, EngineInstance, Exports,
-    JAVASCRIPT_ENGINE_DIGEST, JAVASCRIPT_LIMITS, ProgramError,
+    JAVASCRIPT_ENGINE_DIGEST, JAVASCRIPT_LIMITS, JAVASCRIPT_START_EXPORT, ProgramError,
 };
-use ferrite_cache::{AUTOMATION_SECTION, Digest, JavaScript, LIMITS_SECTION};
+use ferrite_cache::{AUTOMATION_SECTION, Digest, JavaScript, LIMITS_SECTION, engine_base, patches};
 use ferrite_wasm_abi::INITIALIZE_EXPORT;
 use wasm_encoder::{CustomSection, Section as _};
 use wasmtime_wizer::Wizer;
@@ -52,6 +52,11 @@ pub(crate) fn to_module(encoded: &[u8]) -> Result<Vec<u8>, ProgramError> {
         LIMITS,
     )
     .map_err(broken)?;
+    match started.call(JAVASCRIPT_START_EXPORT, &[]).map_err(broken)? {
+        1 => {}
+        _ => return Err(broken("it does not start".to_owned())),
+    }
+    let base = patches::between(&[], started.exported_memory());
     let Exports { names, automation } = if is_engine {
         Exports::default()
     } else {
@@ -60,16 +65,17 @@ pub(crate) fn to_module(encoded: &[u8]) -> Result<Vec<u8>, ProgramError> {
     let snapshot = pollster::block_on(wizer.snapshot(&context, &mut started.state()))
         .map_err(|error| broken(format!("{error:#}")))?;
     let mut module = entries::add(&snapshot, &names).map_err(|error| broken(error.to_string()))?;
-    let mut append = |name: &str, text: &str| {
+    let mut append = |name: &str, data: &[u8]| {
         let section = CustomSection {
             name: name.into(),
-            data: text.as_bytes().into(),
+            data: data.into(),
         };
         section.append_to(&mut module);
     };
-    append(LIMITS_SECTION, JAVASCRIPT_LIMITS);
+    append(engine_base::BASE_SECTION, &base);
+    append(LIMITS_SECTION, JAVASCRIPT_LIMITS.as_bytes());
     if !automation.is_empty() {
-        append(AUTOMATION_SECTION, &automation);
+        append(AUTOMATION_SECTION, automation.as_bytes());
     }
     Ok(module)
 }

@@ -1,6 +1,7 @@
 //! Writes the engine: the module without what its image holds.
 
 use ferrite_cache::ENGINE_ENTRY_PREFIX;
+use ferrite_cache::engine_base;
 use ferrite_cache::javascript::{JAVASCRIPT_BUFFER_EXPORT, JAVASCRIPT_EVALUATE_EXPORT};
 use ferrite_wasm_abi::{ALLOC_EXPORT, DEALLOC_EXPORT, INITIALIZE_EXPORT, MEMORY_EXPORT};
 use wasm_encoder::{ConstExpr, Encode as _, ExportKind, GlobalType, MemoryType, SectionId};
@@ -42,6 +43,7 @@ pub(super) fn write(wasm: &[u8], facts: &Facts<'_>, entries: &Entries) -> Result
             let name = reader().read_string()?;
             return Ok(match name {
                 "name" => Replacement::Copy,
+                engine_base::BASE_SECTION if facts.base.is_some() => Replacement::Copy,
                 _ => Replacement::Omit,
             });
         }

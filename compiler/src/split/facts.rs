@@ -1,6 +1,6 @@
 //! Facts about a finished module: those parts of it that an engine must not have.
 
-use ferrite_cache::{ImageValue, ModuleInfo};
+use ferrite_cache::{ImageValue, ModuleInfo, WASM_PAGE_BYTES, engine_base, patches};
 use wasmparser::{
     ConstExpr, DataKind, Error, ExternalKind, Global, Operator, Parser, Payload, ValType,
 };
@@ -20,6 +20,8 @@ pub(super) struct Facts<'a> {
     /// Data segments in their order: offset and bytes.
     pub(super) data: Vec<(u32, &'a [u8])>,
     pub(super) exports: Vec<(&'a str, ExternalKind, u32)>,
+    /// The memory that all programs on the engine begin with, as patches to zeros.
+    pub(super) base: Option<&'a [u8]>,
     entry_functions: Option<EntryFunctions>,
     /// Functions that the module imports and defines.
     functions: u32,
@@ -46,6 +48,7 @@ impl<'a> Facts<'a> {
                 return Ok(None);
             }
         }
+        facts.base = facts.base.filter(|base| facts.can_begin_with(base));
         let complete = facts.globals.len() == facts.globals_wanted;
         Ok(complete.then_some(facts))
     }
@@ -103,6 +106,9 @@ impl<'a> Facts<'a> {
             Payload::CustomSection(section) => {
                 let functions = EntryFunctions::of_section(&section);
                 self.entry_functions = functions.or(self.entry_functions);
+                if section.name() == engine_base::BASE_SECTION {
+                    self.base = Some(section.data());
+                }
             }
             _ => {}
         }
@@ -112,6 +118,13 @@ impl<'a> Facts<'a> {
     /// Returns true if the module says which functions are there for the entries of any program.
     pub(super) fn is_made_to_share(&self) -> bool {
         self.entry_functions.is_some()
+    }
+
+    /// Returns true if images can be over this base. A module may have a custom section of any content.
+    fn can_begin_with(&self, base: &[u8]) -> bool {
+        let bytes = u64::from(self.memory_pages) * WASM_PAGE_BYTES;
+        let mut memory = vec![0; usize::try_from(bytes).unwrap_or_default()];
+        self.is_made_to_share() && patches::apply(base, &mut memory).is_ok()
     }
 
     /// Returns the functions of the engine's entries; `None` if an entry is missing.

@@ -6,7 +6,8 @@
 //! - the data, the size of the memory, and the start values of the globals that calls can change become the
 //!   [image](ferrite_cache::Image);
 //! - entries get the same names in every engine, and other exports that no host uses are left out;
-//! - custom sections are left out, except for names of functions.
+//! - custom sections are left out, except for names of functions and the engine's
+//!   [base](ferrite_cache::engine_base), if it has one.
 //!
 //! Nothing that the module does changes. Its instances are made by mapping the image instead of copying data,
 //! which serves modules of any language whose data are large. Those of others stay as they are: to copy little is
@@ -19,9 +20,11 @@ mod facts;
 
 use std::ops::Range;
 
-use ferrite_cache::{Digest, IMAGE_PAGE_BYTES, ImageInfo, ImagePages, ModuleInfo, Rewind};
+use ferrite_cache::{
+    Digest, IMAGE_PAGE_BYTES, ImageInfo, ImagePages, ModuleInfo, Rewind, engine_base,
+};
 use wasm_encoder::{CustomSection, Encode as _, Section as _};
-use wasmparser::{BinaryReader, CustomSectionReader, Error};
+use wasmparser::{BinaryReader, CustomSectionReader, Error, Parser, Payload};
 
 use facts::Facts;
 
@@ -64,16 +67,31 @@ pub(crate) fn split(wasm: &[u8], module: &ModuleInfo) -> Result<Option<Split>, E
     let engine::Engine { wasm: engine, back } = engine::write(wasm, &facts, &entries)?;
     let made = pages.image(
         Digest::of(&engine),
+        facts.base,
         facts.memory_pages,
         facts.globals,
         back,
         entries.numbers,
     );
+    // The base fits: it was applied when it was read.
+    let made = made.unwrap_or_default();
     Ok(made.map(|(info, image)| Split {
         engine,
         image,
         info,
     }))
+}
+
+/// Returns the base of a valid module that is an engine.
+pub(crate) fn base_of(engine: &[u8]) -> Option<&[u8]> {
+    let payloads = Parser::new(0).parse_all(engine).map_while(Result::ok);
+    payloads
+        .filter_map(|payload| match payload {
+            Payload::CustomSection(section) => Some(section),
+            _ => None,
+        })
+        .find(|section| section.name() == engine_base::BASE_SECTION)
+        .map(|section| section.data())
 }
 
 /// The custom section in which a pass says which functions are there for entries, used or not.

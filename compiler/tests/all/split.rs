@@ -1,11 +1,14 @@
 //! Code that programs share is compiled once, and what they have of their own becomes an image.
 
 use std::borrow::Cow;
+use std::io::Write as _;
 
 use ferrite_cache::worker_protocol::{
     CompileRequest, CompileResponse, ResponseLimits, SourceKind, read_response, write_request,
 };
-use ferrite_cache::{Digest, Image, ImageInfo, JavaScript, KnownEngine, Manifest, Profile};
+use ferrite_cache::{
+    Digest, Image, ImageInfo, JavaScript, KnownEngine, Manifest, Profile, engine_base, patches,
+};
 use ferrite_compiler::{Compiled, Compiler, SourceLimits, to_wasm, worker};
 
 const ANSWER_BOUNDS: ResponseLimits = ResponseLimits {
@@ -76,7 +79,51 @@ fn programs_share_their_engine_and_have_images_of_their_own() {
         let manifest = &compiled.manifest;
         assert_eq!(image.check(info(manifest), &manifest.module), Ok(()));
         assert!(!image.globals.is_empty());
-        assert!(bytes.len() < 1 << 20, "{} bytes", bytes.len());
+        assert!(image.over_base);
+    }
+    let len = |compiled: &Compiled| compiled.image.as_ref().map(Vec::len);
+    let (few, many) = (
+        len(&one).expect("it has one"),
+        len(&other).expect("it has one"),
+    );
+    assert!(few < 16_000, "{few} bytes for a function that does nothing");
+    assert!(
+        (90_000..110_000).contains(&many),
+        "{many} bytes for 90,000 of its own"
+    );
+}
+
+#[test]
+fn an_engine_brings_the_memory_that_its_programs_begin_with() {
+    let compiler = compiler();
+    let engine = compiler
+        .compile(&JavaScript::engine())
+        .expect("it is right");
+    let mut file = tempfile::tempfile().expect("a temporary file");
+    file.write_all(&engine.artifact).expect("there is room");
+    let base = engine_base::read(&file, engine.artifact.len() as u64).expect("it can be read");
+    let base = base.expect("it has a base");
+    let image = engine.image.as_deref().expect("it has an image");
+    let header = Image::decode(image, image.len() as u64).expect("it is one");
+    assert_eq!(
+        header.contents_start(),
+        image.len(),
+        "the engine changes nothing of its base"
+    );
+    let mut memory = vec![0; header.memory_pages as usize * 65_536];
+    assert_eq!(patches::apply(&base, &mut memory), Ok(()));
+    // A module may have such a section too. It is left alone if code is not made to be shared.
+    let text = module(2, 1, 5);
+    for section in ["no base", r"\00\00\00\00\01\00\00\00x"] {
+        let own = text.replacen(
+            "(module",
+            &format!("(module (@custom \"ferrite:base\" \"{section}\")"),
+            1,
+        );
+        let one = compiler.compile(text.as_bytes()).expect(crate::VALID);
+        let other = compiler.compile(own.as_bytes()).expect(crate::VALID);
+        assert_eq!(one.image, other.image);
+        assert_eq!(one.artifact, other.artifact);
     }
 }
 

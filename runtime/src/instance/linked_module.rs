@@ -188,8 +188,8 @@ impl<K: Keyspace> LinkedModule<K> {
             None => None,
         };
         let initial = match (artifact.image(), &info.rewind) {
-            (Some(file), Rewind::Allowed(plan)) => {
-                Some(InstanceSnapshot::stored(file, manifest, module, plan)?)
+            (Some(_), Rewind::Allowed(plan)) => {
+                Some(InstanceSnapshot::stored(artifact, module, plan)?)
             }
             (Some(_), Rewind::Refused { .. }) => {
                 return Err(LinkError::Image {

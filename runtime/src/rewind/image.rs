@@ -78,16 +78,25 @@ impl Image {
     /// page size.
     pub(super) fn capture(memory: &[u8]) -> io::Result<Self> {
         let range = PristineRange::take(memory.len())?;
-        // Pages of zeros stay holes, which take no memory.
+        // Pages of zeros stay holes, which take no memory; others that are neighbours are written at once.
+        let mut pending = 0..0;
+        let write = |bytes: Range<usize>| {
+            let at = range.offset_bytes() + bytes.start as u64;
+            range.file().write_all_at(&memory[bytes], at)
+        };
         for index in touched(memory) {
             let start = index * HOST_PAGE;
-            let page = &memory[start..memory.len().min(start + HOST_PAGE)];
-            if page != &ZEROS[..page.len()] {
-                range
-                    .file()
-                    .write_all_at(page, range.offset_bytes() + start as u64)?;
+            let end = memory.len().min(start + HOST_PAGE);
+            let page = &memory[start..end];
+            if page == &ZEROS[..page.len()] {
+                continue;
             }
+            if pending.end != start {
+                write(std::mem::replace(&mut pending, start..start))?;
+            }
+            pending.end = end;
         }
+        write(pending)?;
         // SAFETY: the range belongs to this image alone, which from here on only reads it, so the
         // mapping never changes. Nothing outside this process can open the file.
         let contents = unsafe {

@@ -6,7 +6,10 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use ferrite_cache::{Image as StoredImage, ImageValue, Manifest, RewindPlan, WASM_PAGE_BYTES};
+use ferrite_cache::{
+    Image as StoredImage, ImageValue, RewindPlan, VerifiedArtifact, WASM_PAGE_BYTES, engine_base,
+};
+use memmap2::MmapOptions;
 use smallvec::SmallVec;
 use wasmtime::{AsContextMut, ExternType, Global, Instance, Memory, Module, Val, ValType};
 
@@ -160,16 +163,14 @@ impl InstanceSnapshot {
     ///
     /// The image does not fit the module that its code became.
     pub fn stored(
-        file: &File,
-        manifest: &Manifest,
+        artifact: &VerifiedArtifact,
         module: &Module,
         plan: &RewindPlan,
     ) -> Result<Arc<Self>, StoredImageError> {
-        let file = file.try_clone().map_err(StoredImageError::Read)?;
-        let info = manifest
-            .image
-            .as_ref()
-            .ok_or(StoredImageError::Undescribed)?;
+        let manifest = artifact.manifest();
+        let (Some(info), Some(file)) = (&manifest.image, artifact.image()) else {
+            return Err(StoredImageError::Undescribed);
+        };
         let most = StoredImage::contents_start_max(plan.globals);
         let most = usize::try_from(info.len).map_or(most, |len| len.min(most));
         let mut head = vec![0; most];
@@ -192,11 +193,14 @@ impl InstanceSnapshot {
                     .ok_or(StoredImageError::Type { number })
             })
             .collect::<Result<_, _>>()?;
-        let len =
-            usize::try_from(u64::from(stored.memory_pages) * WASM_PAGE_BYTES).unwrap_or(usize::MAX);
-        let start = stored.contents_start() as u64;
-        let image =
-            Image::stored(file, start, &stored.runs, len).map_err(StoredImageError::Read)?;
+        let image = if stored.over_base {
+            over_base(&stored, artifact, file, info.len)?
+        } else {
+            let len = memory_len(&stored);
+            let file = file.try_clone().map_err(StoredImageError::Read)?;
+            Image::stored(file, stored.contents_start() as u64, &stored.runs, len)
+                .map_err(StoredImageError::Read)?
+        };
         Ok(Arc::new(Self {
             image: Some(image),
             globals,
@@ -313,6 +317,35 @@ impl InstanceSnapshot {
         rewinder.restore_globals(store)?;
         Ok(rewinder)
     }
+}
+
+/// Returns the size of an image's memory, in bytes.
+fn memory_len(stored: &StoredImage) -> usize {
+    usize::try_from(u64::from(stored.memory_pages) * WASM_PAGE_BYTES).unwrap_or(usize::MAX)
+}
+
+/// Makes the image of a memory that changes its engine's base. Instances map it as they map one that was captured.
+fn over_base(
+    stored: &StoredImage,
+    artifact: &VerifiedArtifact,
+    file: &File,
+    image_len: u64,
+) -> Result<Image, StoredImageError> {
+    let base =
+        engine_base::read(artifact.file(), artifact.len()).map_err(StoredImageError::Read)?;
+    let start = stored.contents_start() as u64;
+    let len = usize::try_from(image_len - start).unwrap_or(usize::MAX);
+    let mut patches = vec![0; len];
+    file.read_exact_at(&mut patches, start)
+        .map_err(StoredImageError::Read)?;
+    // A mapping takes memory for those pages alone that are written.
+    let mut memory = MmapOptions::new()
+        .len(memory_len(stored))
+        .no_reserve_swap()
+        .map_anon()
+        .map_err(StoredImageError::Read)?;
+    stored.fill(&patches, base.as_deref(), &mut memory)?;
+    Image::capture(&memory).map_err(StoredImageError::Read)
 }
 
 impl MappedImage for InstanceSnapshot {

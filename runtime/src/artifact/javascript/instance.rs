@@ -9,7 +9,7 @@ use ferrite_cache::javascript::{
 };
 use ferrite_cache::{
     Image, ImageValue, METER_FUEL_EXPORT, METER_HOOK_EXPORT, Rewind, VerifiedArtifact,
-    WASM_PAGE_BYTES,
+    WASM_PAGE_BYTES, engine_base,
 };
 use wasmtime::{
     Caller, Engine, Extern, ExternType, Func, Global, Instance, Linker, Memory, Module, Ref,
@@ -30,6 +30,8 @@ pub(super) struct NativeInstance {
     memory: Memory,
     /// The globals that the program can change.
     globals: Vec<Global>,
+    /// What all programs on the engine begin with.
+    base: Vec<u8>,
     time_max: Duration,
 }
 
@@ -115,6 +117,8 @@ impl NativeInstance {
         file.read_exact_at(&mut bytes, 0)?;
         let image = Image::decode(&bytes, info.len)?;
         image.check(info, &manifest.module)?;
+        let base = engine_base::read(artifact.file(), artifact.len())?;
+        let base = base.ok_or(EngineError::Unfit("has no base"))?;
         let module = load(engine, artifact).map_err(|error| EngineError::Start(Box::new(error)))?;
         let host = Host {
             fuel_used: 0,
@@ -134,14 +138,21 @@ impl NativeInstance {
             return Err(EngineError::Unfit("has no memory"));
         };
         connect_meter(&mut store, &instance)?;
-        fill(&mut store, memory, &globals, &image, &bytes)?;
+        let contents = &bytes[image.contents_start()..];
+        fill(&mut store, memory, &globals, &image, contents, &base)?;
         Ok(Self {
             store,
             instance,
             memory,
             globals,
+            base,
             time_max,
         })
+    }
+
+    /// Returns the engine's base.
+    pub(super) fn base(&self) -> &[u8] {
+        &self.base
     }
 
     /// Returns the number of pages of WebAssembly in the memory.
@@ -264,13 +275,14 @@ fn connect_meter(store: &mut Store<Host>, instance: &Instance) -> Result<(), Eng
     Ok(())
 }
 
-/// Writes an image, whose encoded bytes are `bytes`, into a memory and globals of zeros.
+/// Writes an image with its contents into a memory and globals of zeros.
 fn fill(
     store: &mut Store<Host>,
     memory: Memory,
     globals: &[Global],
     image: &Image,
-    bytes: &[u8],
+    contents: &[u8],
+    base: &[u8],
 ) -> Result<(), EngineError> {
     let pages = u64::from(image.memory_pages);
     let missing = pages.saturating_sub(memory.size(&*store));
@@ -279,12 +291,7 @@ fn fill(
     if data.len() as u64 != pages * WASM_PAGE_BYTES {
         return Err(EngineError::Unfit("has a memory of another size"));
     }
-    let mut contents = &bytes[image.contents_start()..];
-    for run in &image.runs {
-        let (own, rest) = contents.split_at(run.len_bytes());
-        data[run.memory_range()].copy_from_slice(own);
-        contents = rest;
-    }
+    image.fill(contents, Some(base), data)?;
     for (number, value) in &image.globals {
         let global = globals
             .get(*number as usize)

@@ -14,10 +14,11 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use ferrite_cache::javascript::{Exports, ProgramError};
+use ferrite_cache::javascript::{EngineInstance as _, Exports, ProgramError};
 use ferrite_cache::{
     AUTOMATION_SECTION, Automation, CompiledModule, Digest, EntryInfo, EntryKind, ExportInfo,
-    ExportKind, ImagePages, JavaScript, Manifest, ModuleInfo, Signature, VerifiedArtifact,
+    ExportKind, ImageInfo, ImagePages, JavaScript, Manifest, ModuleInfo, Signature,
+    VerifiedArtifact,
 };
 use ferrite_protocol::error_chain::ErrorChain;
 use wasmtime::Engine;
@@ -55,12 +56,17 @@ impl Evaluator {
         };
         let memory_pages = instance.memory_pages();
         let globals = instance.globals()?;
-        let memory = ferrite_cache::javascript::EngineInstance::memory(&mut instance);
         let entries = (0..exports.names.len() as u32).collect();
-        let (info, image) = ImagePages::of(&[(0, memory)], memory_pages)
-            .and_then(|pages| {
-                pages.image(engine.engine, memory_pages, globals, engine.back, entries)
-            })
+        let pages = ImagePages::of(&[(0, instance.memory())], memory_pages);
+        let before = Some(instance.base());
+        let made = pages.map(|pages| {
+            let ImageInfo { engine, back, .. } = *engine;
+            pages.image(engine, before, memory_pages, globals, back, entries)
+        });
+        let (info, image) = made
+            .transpose()
+            .map_err(EngineError::from)?
+            .flatten()
             .ok_or_else(|| {
                 CallError::limit("the program's memory has too many zeros between its data")
             })?;
