@@ -1,6 +1,8 @@
 //! Functions whose memory comes from an image, on code that they share.
 
-use ferrite_cache::{Digest, IMAGE_PAGE_BYTES, Image, ImageValue, Profile, VerifiedArtifact};
+use ferrite_cache::{
+    Digest, IMAGE_PAGE_BYTES, Image, ImageValue, JavaScript, Profile, VerifiedArtifact,
+};
 use ferrite_compiler::{Compiled, Compiler, SourceLimits};
 use ferrite_runtime::error::Code;
 use ferrite_runtime::policy::function_spec::{FunctionSpec, Isolation};
@@ -210,7 +212,10 @@ fn an_image_that_does_not_fit_its_engine_is_refused() {
             "the image has a memory of 6 pages, and the module one of 5",
             Box::new(|image| image[40] = 6),
         ),
-        ("the image has pages up to", Box::new(|image| image[53] = 2)),
+        (
+            "the image has contents up to",
+            Box::new(|image| image[53] = 2),
+        ),
         (
             "the image has another length than it says",
             Box::new(|image| image.truncate(image.len() - IMAGE_PAGE_BYTES)),
@@ -232,6 +237,67 @@ fn an_image_that_does_not_fit_its_engine_is_refused() {
         assert!(said.contains(expected), "{said}, not: {expected}");
         assert!(said.contains("compile it again"), "{said}");
     }
+}
+
+#[test]
+fn what_an_image_changes_of_a_base_lies_in_its_memory() {
+    let program = JavaScript {
+        name: "app.js",
+        positions: &[],
+        source: b"export function run() {}",
+    };
+    let compiler = Compiler::new(&Profile::native(), SourceLimits::default());
+    let compiled = compiler
+        .and_then(|compiler| compiler.compile(&program.encode()))
+        .expect("it is right");
+    let bytes = compiled.image.as_deref().expect("it has an image");
+    let image = Image::decode(bytes, bytes.len() as u64).expect("it is one");
+    assert!(image.over_base);
+    let with = |patches: &[u8]| image.encode_over_base(patches);
+    let end = image.memory_pages * 65_536;
+    let patch = |at: u32, len: u32, bytes: &[u8]| {
+        [&at.to_le_bytes()[..], &len.to_le_bytes(), bytes].concat()
+    };
+    for (expected, changed) in [
+        (
+            "the image has contents up to",
+            with(&patch(end - 1, 2, b"ab")),
+        ),
+        (
+            "the image has contents up to",
+            with(&patch(u32::MAX, 1, b"a")),
+        ),
+        (
+            "the patches of a memory are malformed",
+            with(&patch(0, 3, b"ab")),
+        ),
+        (
+            "the patches of a memory are malformed",
+            with(&patch(0, u32::MAX, b"ab")),
+        ),
+        ("the patches of a memory are malformed", with(b"abc")),
+        (
+            "the patches of a memory are malformed",
+            with(&[patch(8, 1, b"a"), patch(8, 1, b"b")].concat()),
+        ),
+    ] {
+        let said = refused(&compiled, |image| *image = changed);
+        assert!(said.contains(expected), "{said}, not: {expected}");
+        assert!(said.contains("compile it again"), "{said}");
+    }
+
+    // Another engine, which has no base.
+    let other = self::compiled(&wat("\\01", 1, ""));
+    let said = refused(&other, |bytes| {
+        let whole = Image::decode(bytes, bytes.len() as u64).expect("it is one");
+        let over_base = Image {
+            over_base: true,
+            runs: Vec::new(),
+            ..whole
+        };
+        *bytes = over_base.encode_over_base(&patch(0, 1, b"a"));
+    });
+    assert!(said.contains("this engine has none"), "{said}");
 }
 
 #[test]
