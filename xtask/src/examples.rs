@@ -175,6 +175,20 @@ pub(crate) fn build(workspace: &Workspace) -> Result<Vec<Function>> {
     prepare(workspace)?.build(workspace)
 }
 
+/// Builds a project in Python that is no example to `wasm`. Returns false if its compiler cannot be had.
+///
+/// # Errors
+/// If it does not build.
+pub(crate) fn build_python(workspace: &Workspace, folder: &Path, wasm: &Path) -> Result<bool> {
+    let compilers = Compilers::prepare(workspace, &[Language::Python], &[]);
+    let Some(python) = &compilers.componentize else {
+        return Ok(false);
+    };
+    let mut builder = python.ferrite_build(workspace);
+    run::run(builder.arg(".").arg(wasm).current_dir(folder))?;
+    Ok(true)
+}
+
 /// Examples, and the compilers that were found for them.
 pub(crate) struct Prepared {
     examples: Vec<Example>,

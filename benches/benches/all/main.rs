@@ -8,6 +8,7 @@ mod compilers;
 mod host_calls;
 mod images;
 mod isolation;
+mod languages;
 mod load;
 mod preinit;
 mod registry;
@@ -29,6 +30,7 @@ criterion_group!(
     call::bench,
     preinit::bench,
     images::bench,
+    languages::bench,
     steps::bench,
     host_calls::bench,
     isolation::bench,

@@ -31,6 +31,7 @@ pub(super) struct Row {
 /// # Errors
 /// If the benchmarks do not build or run.
 pub(super) fn measure(workspace: &Workspace) -> Result<InProcess> {
+    super::languages::build(workspace)?;
     let mut folders = run_criterion(workspace, &TIMES)?;
     folders.extend(run_extism(workspace)?);
     let mut rows = Vec::new();
@@ -41,12 +42,12 @@ pub(super) fn measure(workspace: &Workspace) -> Result<InProcess> {
     Ok(InProcess { rows })
 }
 
-/// Returns the shortest time for one call, in nanoseconds, of each benchmark whose name matches
-/// `pattern`, a regular expression. The runs are short, but long enough for a minimum.
+/// Returns each benchmark whose name matches `pattern`, a regular expression, with its shortest time for one call, in
+/// nanoseconds. The runs are short, but long enough for a minimum.
 ///
 /// # Errors
 /// If the benchmarks do not build or run.
-pub(super) fn measure_minimum(workspace: &Workspace, pattern: &str) -> Result<Vec<(String, f64)>> {
+pub(super) fn measure_matching(workspace: &Workspace, pattern: &str) -> Result<Vec<(Row, f64)>> {
     let arguments = [
         "--warm-up-time",
         "0.5",
@@ -55,12 +56,12 @@ pub(super) fn measure_minimum(workspace: &Workspace, pattern: &str) -> Result<Ve
         "--noplot",
         pattern,
     ];
-    let mut minimums = Vec::new();
+    let mut found = Vec::new();
     for folder in run_criterion(workspace, &arguments)? {
-        minimums.push((read(&folder)?.name, minimum(&folder)?));
+        found.push((read(&folder)?, minimum(&folder)?));
     }
-    minimums.sort_by(|(a, _), (b, _)| a.cmp(b));
-    Ok(minimums)
+    found.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
+    Ok(found)
 }
 
 /// Runs the benchmarks with these arguments for criterion; returns the folders of their results.

@@ -9,6 +9,7 @@ mod cold;
 mod compile;
 mod figures;
 mod in_process;
+mod languages;
 mod load;
 mod machine;
 mod module;
@@ -71,6 +72,8 @@ enum Part {
     Cold,
     /// Compiling, beside wasmtime's compiler alone
     Compile,
+    /// Functions in every language, beside Lua in Valkey
+    Languages,
     /// The benchmarks in `benches/`
     InProcess,
 }
@@ -84,6 +87,7 @@ impl Part {
             Self::Store => "store",
             Self::Cold => "cold",
             Self::Compile => "compile",
+            Self::Languages => "languages",
             Self::InProcess => "in-process",
         }
     }
@@ -139,6 +143,12 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
                 *part,
                 &compile::measure(workspace, options.profile)?,
             )?,
+            Part::Languages => keep(
+                workspace,
+                options,
+                *part,
+                &languages::measure(workspace, options.profile, options.rounds, options.seconds)?,
+            )?,
             Part::InProcess => keep(workspace, options, *part, &in_process::measure(workspace)?)?,
         }
     }
@@ -146,6 +156,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let store = kept(workspace, Part::Store)?;
     let cold = kept(workspace, Part::Cold)?;
     let compile = kept(workspace, Part::Compile)?;
+    let languages = kept(workspace, Part::Languages)?;
     let in_process = kept(workspace, Part::InProcess)?;
     let docs = workspace.root.join("docs");
     if let Some((socket, _)) = &socket {
@@ -164,6 +175,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         store,
         cold,
         compile,
+        languages,
         in_process,
     };
     write(&docs.join("benchmarks.md"), &page::write(&measured))

@@ -35,7 +35,11 @@ pub(super) fn run(workspace: &Workspace, profile: BuildProfile) -> Result<()> {
     heading("module");
     let module = module::measure(workspace, profile, ROUNDS, SECONDS)?;
     heading("in-process");
-    let in_process = in_process::measure_minimum(workspace, IN_PROCESS)?;
+    let in_process = in_process::measure_matching(workspace, IN_PROCESS)?;
+    let in_process: Vec<_> = in_process
+        .into_iter()
+        .map(|(row, minimum)| (row.name, minimum))
+        .collect();
     heading("quick");
     println!(
         "{ROUNDS} rounds of {SECONDS} s for each turn; ratios are medians of the rounds, times are minimums\n"

@@ -162,7 +162,7 @@ pub(super) fn measure(
 }
 
 /// Starts the server as it is shipped, with an empty store and only warnings in its log.
-fn start(workspace: &Workspace, profile: BuildProfile, folder: &Path) -> Result<Server> {
+pub(super) fn start(workspace: &Workspace, profile: BuildProfile, folder: &Path) -> Result<Server> {
     let binary = binaries::server(workspace, profile)?;
     let wasmc = binaries::wasmc(workspace, profile)?;
     let port = free_port()?;

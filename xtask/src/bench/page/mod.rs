@@ -1,5 +1,6 @@
 //! The page: every figure with its spread, and the command that measures it again.
 
+mod languages;
 mod store;
 
 use std::fmt::Write as _;
@@ -11,6 +12,7 @@ use super::cold::{Cold, Loads};
 use super::compile::{Compile, Within};
 use super::figures::{Figures, Short};
 use super::in_process::InProcess;
+use super::languages::Languages;
 use super::load::Shape;
 use super::machine::Machine;
 use super::socket::{ALONE, ISOLATIONS, PIPELINED, SINGLE, Socket};
@@ -22,6 +24,7 @@ pub(super) struct Measured {
     pub(super) store: Option<(Store, Machine)>,
     pub(super) cold: Option<(Cold, Machine)>,
     pub(super) compile: Option<(Compile, Machine)>,
+    pub(super) languages: Option<(Languages, Machine)>,
     pub(super) in_process: Option<(InProcess, Machine)>,
 }
 
@@ -39,6 +42,7 @@ fn sections(page: &mut String, measured: &Measured) -> std::fmt::Result {
         store,
         cold,
         compile,
+        languages,
         in_process,
     } = measured;
     head(page)?;
@@ -56,6 +60,10 @@ fn sections(page: &mut String, measured: &Measured) -> std::fmt::Result {
     }
     if let Some((compile, machine)) = compile {
         compilers(page, compile)?;
+        place(page, machine)?;
+    }
+    if let Some((languages, machine)) = languages {
+        languages::write(page, languages)?;
         place(page, machine)?;
     }
     if let Some((in_process, machine)) = in_process {
@@ -94,7 +102,7 @@ fn head(page: &mut String) -> std::fmt::Result {
     )?;
     writeln!(
         page,
-        "socket`, `store`, `cold`, `compile` or `in-process`; `module` writes `benchmarks-valkey.md`, and"
+        "socket`, `store`, `cold`, `compile`, `languages` or `in-process`; `module` writes `benchmarks-valkey.md`, and"
     )?;
     writeln!(page, "`upstream` writes `benchmarks-upstream.md`.\n")?;
     writeln!(
