@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ferrite_cache::bundle::{BUNDLE_FORMAT, BundleManifest, Member, write_bundle};
 use ferrite_cache::worker_protocol::{CompileRequest, SourceKind, write_request};
-use ferrite_cache::{Digest, Profile};
+use ferrite_cache::{Digest, IMAGE_PAGE_BYTES, Image, ImageRun, ImageValue, Profile, patches};
 
 use crate::support::guests::{ADD1, COUNT, EVERY_TYPE, MIRROR, RECURSE};
 use targets::TARGETS;
@@ -68,6 +68,7 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
         ]),
         "manifest" => vec![manifest()],
         "component" => components(),
+        "image" => images(),
         _ => modules(),
     }
 }
@@ -95,6 +96,27 @@ fn components() -> Vec<Vec<u8>> {
             .into_owned()
     };
     texts.map(binary).to_vec()
+}
+
+/// A whole image of one page, and one over a base.
+fn images() -> Vec<Vec<u8>> {
+    let whole = Image {
+        engine: Digest::of(b"engine"),
+        memory_pages: 2,
+        over_base: false,
+        runs: vec![ImageRun { first: 3, pages: 1 }],
+        globals: vec![(0, ImageValue::I32(7)), (4, ImageValue::F64(1))],
+    };
+    let over_base = Image {
+        over_base: true,
+        runs: Vec::new(),
+        ..whole.clone()
+    };
+    let changed: Vec<u8> = (0..2000).map(|at| u8::from(at % 50 < 9)).collect();
+    vec![
+        whole.encode(|_| Some(&[7; IMAGE_PAGE_BYTES])),
+        over_base.encode_over_base(&patches::between(&[], &changed)),
+    ]
 }
 
 fn bundles() -> Vec<Vec<u8>> {

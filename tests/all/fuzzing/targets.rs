@@ -3,7 +3,7 @@
 
 use ferrite_cache::bundle::{BundleLimits, BundleManifest, UncheckedBundle};
 use ferrite_cache::worker_protocol::{ResponseLimits, read_request, read_response};
-use ferrite_cache::{Automation, Manifest};
+use ferrite_cache::{Automation, Image, Manifest, patches};
 use ferrite_compiler::SourceLimits;
 use ferrite_compiler::rewrite::rewrite;
 use ferrite_protocol::glob::{Glob, Matcher, matches};
@@ -17,7 +17,7 @@ use ferrite_runtime::policy::permissions::{Access, AccessPolicy, Permissions};
 type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub(crate) const TARGETS: [Target; 12] = [
+pub(crate) const TARGETS: [Target; 13] = [
     ("request", request),
     ("command", command),
     ("reply", reply),
@@ -30,6 +30,7 @@ pub(crate) const TARGETS: [Target; 12] = [
     ("glob", glob),
     ("manifest", manifest),
     ("automation", automation),
+    ("image", image),
 ];
 
 /// Bytes from a connection: scanned whole and byte by byte, with the same result.
@@ -280,4 +281,27 @@ pub(crate) fn automation(bytes: &[u8]) {
     let lines: String = automation.lines().map(|line| line + "\n").collect();
     assert_eq!(Automation::read(lines.as_bytes()), Ok(automation.clone()));
     let _ = ferrite_runtime::automation::declared::check(&automation);
+}
+
+/// An image, whole or over a base of zeros: it fills a memory of its size, or is refused.
+pub(crate) fn image(bytes: &[u8]) {
+    /// Pages of the largest memory that is made here.
+    const PAGES_MAX: u32 = 16;
+    let Ok(image) = Image::decode(bytes, bytes.len() as u64) else {
+        return;
+    };
+    let contents = &bytes[image.contents_start()..];
+    let before = vec![0; (image.memory_pages.min(PAGES_MAX) << 16) as usize];
+    let mut memory = before.clone();
+    let filled = image.fill(contents, Some(&[]), &mut memory);
+    if image.memory_pages > PAGES_MAX {
+        return;
+    }
+    assert!(image.over_base || filled.is_ok(), "{filled:?}");
+    if filled.is_ok() {
+        let again = patches::between(&before, &memory);
+        let mut other = before;
+        assert_eq!(patches::apply(&again, &mut other), Ok(()));
+        assert!(other == memory, "patches lead to what they were made of");
+    }
 }
