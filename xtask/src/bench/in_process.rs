@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
+use crate::examples;
 use crate::run;
 use crate::workspace::Workspace;
 
@@ -31,7 +32,6 @@ pub(super) struct Row {
 /// # Errors
 /// If the benchmarks do not build or run.
 pub(super) fn measure(workspace: &Workspace) -> Result<InProcess> {
-    super::languages::build(workspace)?;
     let mut folders = run_criterion(workspace, &TIMES)?;
     folders.extend(run_extism(workspace)?);
     let mut rows = Vec::new();
@@ -64,8 +64,23 @@ pub(super) fn measure_matching(workspace: &Workspace, pattern: &str) -> Result<V
     Ok(found)
 }
 
+/// Builds the functions in Python that some benchmarks call.
+///
+/// # Errors
+/// If they do not build.
+fn build_python(workspace: &Workspace) -> Result<()> {
+    let wasm = workspace.target.join("bench/languages.wasm");
+    let folder = workspace.root.join("benches/functions/languages");
+    std::fs::create_dir_all(workspace.target.join("bench"))?;
+    if !examples::build_python(workspace, &folder, &wasm)? {
+        println!("note: Python takes no part");
+    }
+    Ok(())
+}
+
 /// Runs the benchmarks with these arguments for criterion; returns the folders of their results.
 fn run_criterion(workspace: &Workspace, arguments: &[&str]) -> Result<Vec<PathBuf>> {
+    build_python(workspace)?;
     let results = workspace.target.join("criterion");
     super::empty(&results)?;
     let mut command = workspace.cargo([

@@ -81,20 +81,6 @@ impl Languages {
     }
 }
 
-/// Builds the functions in Python that the benchmarks in one process call.
-///
-/// # Errors
-/// If they do not build.
-pub(super) fn build(workspace: &Workspace) -> Result<()> {
-    let wasm = workspace.target.join("bench/languages.wasm");
-    let folder = workspace.root.join("benches/functions/languages");
-    std::fs::create_dir_all(workspace.target.join("bench"))?;
-    if !examples::build_python(workspace, &folder, &wasm)? {
-        println!("note: Python takes no part");
-    }
-    Ok(())
-}
-
 /// Measures everything: through the socket each language once a round, then in one process.
 ///
 /// # Errors
@@ -155,7 +141,6 @@ pub(super) fn measure(
     ferrite.stop()?;
     valkey.stop()?;
 
-    build(workspace)?;
     let call = |(
         Benchmark {
             name, nanoseconds, ..

@@ -4,14 +4,12 @@
 //! machine and the commit. The pages in `docs/` and the plot are written from these files, so a part can be measured
 //! again alone. Contenders take turns within a run, so that noise on the machine slows all of them.
 
-mod cells;
 mod cold;
 mod compile;
 mod figures;
 mod in_process;
 mod languages;
 mod load;
-mod machine;
 mod module;
 mod page;
 mod plot;
@@ -28,7 +26,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use self::machine::Machine;
+use self::figures::machine::Machine;
 use crate::binaries::BuildProfile;
 use crate::run::heading;
 use crate::workspace::Workspace;

@@ -8,8 +8,8 @@ use ferrite_tests::Reply;
 use serde::{Deserialize, Serialize};
 
 use super::figures::Figures;
+use super::figures::machine::Machine;
 use super::load::{Generator, Shape, must_succeed};
-use super::machine::Machine;
 use super::socket::{self, PERMISSIONS, WORKLOADS, function, source};
 use super::valkey;
 use crate::binaries::{self, BuildProfile};

@@ -99,6 +99,11 @@ impl Info<'_> {
             fields.text("profile", manifest.profile.to_string());
             fields.count("source_bytes", manifest.source_len);
             fields.count("artifact_bytes", manifest.artifact_len);
+            // The artifact is then that of an engine, which others may share.
+            if let Some(image) = &manifest.image {
+                fields.text("engine", image.engine.to_string());
+                fields.count("image_bytes", image.len);
+            }
             fields.count("compile_micros", manifest.compile_micros);
             fields.with("entries", |reply| {
                 reply.array(manifest.module.entries.len());

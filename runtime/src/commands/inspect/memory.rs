@@ -52,7 +52,12 @@ impl Memory<'_> {
         fields.count("running", usage.running as u64);
         fields.count("idle_instances", usage.idle as u64);
         fields.count("idle_memory_bytes", function.idle_memory_bytes());
-        fields.count("artifact_bytes", function.manifest().artifact_len);
+        let manifest = function.manifest();
+        fields.count("artifact_bytes", manifest.artifact_len);
+        if let Some(image) = &manifest.image {
+            fields.text("engine", image.engine.to_string());
+            fields.count("image_bytes", image.len);
+        }
         fields.finish(reply);
         Ok(())
     }

@@ -290,4 +290,16 @@ fn programs_share_their_code_and_nothing_else() {
     let files = |extension| crate::bundles::workshop::files(&cache, extension);
     // The engine that has evaluated nothing has an image, too.
     assert_eq!((files("engine"), files("image"), files("cwasm")), (1, 3, 0));
+    for command in ["WASM.INFO", "WASM.MEMORY"] {
+        let mut of = |name: &str| {
+            let reply = client.run(&format!("{command} {name}"));
+            ["engine", "image_bytes"].map(|field| reply.at(field).cloned())
+        };
+        let ([one, size], [two, _]) = (of("one"), of("two"));
+        assert!(one.is_some() && one == two, "{command}: {one:?}, {two:?}");
+        assert!(
+            matches!(size, Some(Reply::Int(1..16_000))),
+            "{command}: {size:?}"
+        );
+    }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::duration;
-use crate::bench::cells::{or_dash, rates, times};
+use crate::bench::figures::cells::{or_dash, rates, times};
 use crate::bench::languages::{LUA, Languages, SHARED};
 
 /// The functions in one process: their names, and what the table calls them.

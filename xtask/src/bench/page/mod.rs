@@ -7,14 +7,14 @@ use std::fmt::Write as _;
 
 use ferrite_benches::modules::Size;
 
-use super::cells::{or_dash, rates, spread, times};
 use super::cold::{Cold, Loads};
 use super::compile::{Compile, Within};
+use super::figures::cells::{or_dash, rates, spread, times};
+use super::figures::machine::Machine;
 use super::figures::{Figures, Short};
 use super::in_process::InProcess;
 use super::languages::Languages;
 use super::load::Shape;
-use super::machine::Machine;
 use super::socket::{ALONE, ISOLATIONS, PIPELINED, SINGLE, Socket};
 use super::store::Store;
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::bench::cells::{rates, times};
+use crate::bench::figures::cells::{rates, times};
 use crate::bench::figures::{Figures, Short};
 use crate::bench::store::{Store, endless};
 

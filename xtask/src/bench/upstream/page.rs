@@ -6,8 +6,8 @@ use super::{
     COMPUTING, IN_ENGINE, IN_SERVER, KEEPING, KEEPS, Row, SCALING_CONNECTIONS, SPREADS, Scaling,
     Upstream, WORKLOADS,
 };
+use crate::bench::figures::machine::Machine;
 use crate::bench::figures::{Rate, Short};
-use crate::bench::machine::Machine;
 
 /// Cores of the machines that the model foresees.
 const MODEL_CORES: [f64; 4] = [1.0, 2.0, 4.0, 8.0];

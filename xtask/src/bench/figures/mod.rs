@@ -1,5 +1,8 @@
 //! Statistics of repeated measurements: median and spread.
 
+pub(super) mod cells;
+pub(super) mod machine;
+
 use std::fmt;
 use std::time::Duration;
 

@@ -8,19 +8,19 @@ use crate::workspace::Workspace;
 
 /// The machine, and the version of the sources.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Machine {
-    pub(super) processor: String,
-    pub(super) cores: usize,
-    pub(super) memory_gib: u64,
-    pub(super) kernel: String,
-    pub(super) rustc: String,
-    pub(super) commit: String,
+pub(in crate::bench) struct Machine {
+    pub(in crate::bench) processor: String,
+    pub(in crate::bench) cores: usize,
+    pub(in crate::bench) memory_gib: u64,
+    pub(in crate::bench) kernel: String,
+    pub(in crate::bench) rustc: String,
+    pub(in crate::bench) commit: String,
     /// The profile that the binaries were built with.
-    pub(super) profile: String,
+    pub(in crate::bench) profile: String,
 }
 
 impl Machine {
-    pub(super) fn here(workspace: &Workspace, profile: BuildProfile) -> Self {
+    pub(in crate::bench) fn here(workspace: &Workspace, profile: BuildProfile) -> Self {
         let say = |program: &str, arguments: &[&str]| {
             let said = run::output(workspace.command(program).args(arguments)).unwrap_or_default();
             said.trim().to_owned()

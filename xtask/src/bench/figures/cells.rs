@@ -1,9 +1,9 @@
 //! Formats figures for table cells.
 
-use super::figures::{Figures, Rate, Short};
+use super::{Figures, Rate, Short};
 
 /// A figure of a table with its spread.
-pub(super) fn spread(figures: &Figures) -> String {
+pub(in crate::bench) fn spread(figures: &Figures) -> String {
     format!(
         "{} ({}–{})",
         Short(figures.median()),
@@ -13,7 +13,7 @@ pub(super) fn spread(figures: &Figures) -> String {
 }
 
 /// Replies a second.
-pub(super) fn rates(figures: &Figures) -> String {
+pub(in crate::bench) fn rates(figures: &Figures) -> String {
     format!(
         "{} ({}–{})",
         Rate(figures.median()),
@@ -23,7 +23,7 @@ pub(super) fn rates(figures: &Figures) -> String {
 }
 
 /// A ratio of two figures, computed turn by turn.
-pub(super) fn times(ratio: &Figures) -> String {
+pub(in crate::bench) fn times(ratio: &Figures) -> String {
     format!(
         "{:.2} × ({:.2}–{:.2})",
         ratio.median(),
@@ -33,6 +33,6 @@ pub(super) fn times(ratio: &Figures) -> String {
 }
 
 /// A dash for a contender that took no part.
-pub(super) fn or_dash(text: Option<String>) -> String {
+pub(in crate::bench) fn or_dash(text: Option<String>) -> String {
     text.unwrap_or_else(|| "–".to_owned())
 }
