@@ -20,6 +20,9 @@ const PROGRAM: &[u8] = include_bytes!("../../functions/languages/functions.js");
 /// The functions in Python, built.
 const PYTHON: &str = "../target/bench/languages.wasm";
 
+/// An entry, with the keys and arguments of its calls.
+type Called<'a> = (&'a str, &'a [&'a [u8]], &'a [&'a [u8]]);
+
 pub(crate) fn bench(criterion: &mut Criterion) {
     let bed = Bed::with(RuntimeOptions {
         limits: Limits {
@@ -44,7 +47,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
 
     let document = document();
     let key: &[&[u8]] = &[b"bench:key"];
-    let calls: [(&str, &[&[u8]], &[&[u8]]); 3] = [
+    let calls: [Called<'_>; 3] = [
         ("nothing", &[], &[]),
         ("get_set", key, &[b"0123456789abcdef"]),
         ("json", &[], &[document.as_bytes()]),
