@@ -8,6 +8,7 @@ use thiserror::Error;
 use super::OpenError;
 use super::disk::{Disk, versioned};
 use super::mark::Mark;
+use super::record::{COMMIT, CommitNumbers};
 
 /// Records of one batch of the copy.
 const BATCH_LEN: usize = 4096;
@@ -82,6 +83,15 @@ impl DiskSnapshot {
         ] {
             self.copy_map(from, &target, to).map_err(failed)?;
         }
+        // It begins with this commit.
+        let numbers = CommitNumbers {
+            previous: Some(0),
+            last: self.commit,
+        };
+        target
+            .meta
+            .insert(COMMIT, numbers.to_bytes())
+            .map_err(failed)?;
         target
             .database
             .persist(PersistMode::SyncAll)

@@ -8,7 +8,7 @@ use std::time::Duration;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use super::OpenError;
-use super::record::FORMAT;
+use super::record::{COMMIT, CommitNumbers, FORMAT, FORMAT_1};
 
 /// The engine's cache, in bytes. Only the start and the removal of garbage read data.
 const CACHE_BYTES: u64 = 1 << 20;
@@ -102,7 +102,10 @@ impl Disk {
                     .persist(PersistMode::SyncAll)
                     .map_err(engine)?;
             }
-            Some(found) if *found == *FORMAT.as_bytes() => {}
+            Some(found)
+                if [FORMAT, FORMAT_1]
+                    .iter()
+                    .any(|known| *found == *known.as_bytes()) => {}
             Some(found) => {
                 return Err(OpenError::Format {
                     path,
@@ -137,7 +140,8 @@ impl Disk {
         if self.is_writing_tables() {
             return Ok(false);
         }
-        self.meta.insert("commit", commit.to_be_bytes())?;
+        let numbers = CommitNumbers::none_after(commit);
+        self.meta.insert(COMMIT, numbers.to_bytes())?;
         self.meta.rotate_memtable()?;
         Ok(true)
     }
@@ -153,10 +157,23 @@ impl Disk {
 
     /// Returns the number of the last commit; `None` if there is a record that is no number.
     pub(super) fn commit(&self) -> fjall::Result<Option<u64>> {
-        Ok(match self.meta.get("commit")? {
+        Ok(match self.meta.get(COMMIT)? {
             None => Some(0),
-            Some(bytes) => bytes.as_ref().try_into().map(u64::from_be_bytes).ok(),
+            Some(bytes) => CommitNumbers::parse(&bytes).map(|numbers| numbers.last),
         })
+    }
+
+    /// Notes that from now on this version's format is written, which earlier versions do not read.
+    pub(super) fn raise_format(&self) -> fjall::Result<()> {
+        if self
+            .meta
+            .get("format")?
+            .is_some_and(|found| *found == *FORMAT.as_bytes())
+        {
+            return Ok(());
+        }
+        self.meta.insert("format", FORMAT)?;
+        self.database.persist(PersistMode::SyncAll)
     }
 
     /// Writes everything that only the journal has into new tables, and syncs them.

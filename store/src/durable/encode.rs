@@ -6,7 +6,7 @@ use fjall::OwnedWriteBatch as WriteBatch;
 
 use super::disk::Disk;
 use super::garbage::{Garbage, INLINE_LEN_MAX};
-use super::record;
+use super::record::{self, COMMIT, CommitNumbers};
 use crate::keyspace::effect::{Effect, FIELD_DEADLINE};
 use crate::keyspace::shard::DATABASES;
 use crate::value::Value;
@@ -198,8 +198,8 @@ impl<'w> Encoder<'w> {
         }
     }
 
-    /// The batch, with the number of its last commit.
-    pub(super) fn finish(self, disk: &Disk, commit: u64) -> WriteBatch {
+    /// The batch, with the numbers of its commits.
+    pub(super) fn finish(self, disk: &Disk, commits: CommitNumbers) -> WriteBatch {
         let records = self.keys.len() + self.elements.len() + 2;
         let mut batch = WriteBatch::with_capacity(disk.database.clone(), records);
         for (map, changes) in [(&disk.keys, self.keys), (&disk.elements, self.elements)] {
@@ -216,7 +216,7 @@ impl<'w> Encoder<'w> {
         if self.spaces_changed {
             batch.insert(&disk.meta, "spaces", self.spaces.to_bytes());
         }
-        batch.insert(&disk.meta, "commit", commit.to_be_bytes());
+        batch.insert(&disk.meta, COMMIT, commits.to_bytes());
         batch
     }
 }

@@ -74,6 +74,7 @@ mod tests {
     use super::Garbage;
     use crate::durable::disk::Disk;
     use crate::durable::encode::{Encoder, Spaces};
+    use crate::durable::record::CommitNumbers;
     use crate::durable::{DiskOptions, open};
     use crate::keyspace::effect::Effect;
     use crate::value::blob::Blob;
@@ -119,7 +120,11 @@ mod tests {
                     key: Blob::new(b"key"),
                     old: value.clone(),
                 });
-                encoder.finish(&disk, 1).commit().expect("written");
+                let numbers = CommitNumbers {
+                    previous: Some(0),
+                    last: 1,
+                };
+                encoder.finish(&disk, numbers).commit().expect("written");
                 assert!(!garbage.is_empty());
                 for _ in 0..steps {
                     garbage.clear_some(&disk).expect("removed");

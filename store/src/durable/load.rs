@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::chain;
 use super::disk::{Disk, versioned};
 use super::encode::Spaces;
 use super::garbage::Garbage;
@@ -81,9 +82,14 @@ fn read(options: DiskOptions) -> Result<Opened, OpenError> {
             "it ends at commit {commit}, and commit {synced} had been synced"
         )));
     }
+    let gap = chain::first_gap(&disk, &versioned(directory)).map_err(unusable)?;
+    if let Some(gap) = gap {
+        return Err(reader.damaged(gap.to_string()));
+    }
     let spaces = reader.spaces()?;
     let collections = reader.collections()?;
     let (shards, records) = reader.keys(&spaces, collections)?;
+    disk.raise_format().map_err(|error| reader.engine(error))?;
     let garbage = reader.garbage;
     let queue = Arc::new(Queue::new(&options, commit));
     let writer = Writer::new(

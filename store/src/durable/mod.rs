@@ -6,6 +6,7 @@
 //! holds whole commits only, so a crash leaves the state after some commit.
 
 mod backup;
+mod chain;
 mod disk;
 mod encode;
 mod garbage;
@@ -131,13 +132,13 @@ pub enum OpenError {
         source: Box<fjall::Error>,
     },
     /// The data was written by another version.
-    #[error("the data in {} has the format {found}, and this version reads {expected} only", path.display())]
+    #[error("the data in {} has the format {found}, and this version reads formats up to {expected}: use the version that wrote it", path.display())]
     Format {
         /// The directory.
         path: PathBuf,
         /// The format found.
         found: String,
-        /// The format expected.
+        /// The newest format that this version reads.
         expected: &'static str,
     },
     /// Written data is missing or has changed.

@@ -1,4 +1,4 @@
-//! The record format on disk, version 1.
+//! The record format on disk, version 1.1.
 //!
 //! Three maps of the engine, all integers big-endian unless said otherwise:
 //!
@@ -13,8 +13,8 @@
 //!   whose name is its number (u32); every page but the last is full. With the type 6, an edit of a
 //!   list, whose name is its number (u64): the edits, in order, are made to the list's elements. With
 //!   the type 7, the deadline of a hash's field in milliseconds (i64, little-endian).
-//! - `meta`: `format`, `commit` (the number of the last commit, u64) and `spaces`: the space of each
-//!   database and the next free one (u32 each).
+//! - `meta`: `format`, `commit` (the number of the last commit and of the last one before its batch, u64 each;
+//!   version 1 has the first alone) and `spaces`: the space of each database and the next free one (u32 each).
 //!
 //! An edit of a list is a byte and two integers (u64): 0 inserts the rest of the bytes as an element
 //! before the index, 1 replaces the element at the index by them, 2 removes it, and 3 keeps only the
@@ -28,7 +28,56 @@ use crate::value::deadline::Deadline;
 use crate::value::list::ListEdit;
 use crate::value::{Hash, PAGED_TEXT, Value};
 
-pub(super) const FORMAT: &str = "ferrite-store 1";
+pub(super) const FORMAT: &str = "ferrite-store 1.1";
+
+/// The format before, which is read. Its batches do not say which commit comes before them.
+pub(super) const FORMAT_1: &str = "ferrite-store 1";
+
+/// Name of the record with the numbers of commits.
+pub(super) const COMMIT: &str = "commit";
+
+/// The numbers of commits that a batch has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct CommitNumbers {
+    /// The last commit before this batch; `None` if a version wrote it that did not say.
+    pub(super) previous: Option<u64>,
+    /// The last commit of this batch.
+    pub(super) last: u64,
+}
+
+impl CommitNumbers {
+    /// Bytes of both numbers.
+    pub(super) const LEN: usize = 16;
+
+    /// What a batch without commits says, or the first batch of a copy: that up to this one all is there.
+    pub(super) fn none_after(last: u64) -> Self {
+        Self {
+            previous: Some(last),
+            last,
+        }
+    }
+
+    pub(super) fn to_bytes(self) -> Vec<u8> {
+        let previous = self.previous.map(u64::to_be_bytes);
+        [Some(self.last.to_be_bytes()), previous]
+            .into_iter()
+            .flatten()
+            .flatten()
+            .collect()
+    }
+
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+        let (last, rest) = bytes.split_first_chunk()?;
+        let previous = match rest {
+            [] => None,
+            rest => Some(u64::from_be_bytes(rest.try_into().ok()?)),
+        };
+        Some(Self {
+            previous,
+            last: u64::from_be_bytes(*last),
+        })
+    }
+}
 
 /// The space of the host's records, which no database ever gets.
 pub(super) const RECORDS: u32 = u32::MAX;

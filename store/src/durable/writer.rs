@@ -12,6 +12,7 @@ use super::encode::{Encoder, Spaces};
 use super::garbage::Garbage;
 use super::mark::Mark;
 use super::queue::Queue;
+use super::record::CommitNumbers;
 use super::seal;
 use super::{CloseError, DiskOptions, Durability};
 use crate::keyspace::effect::Effects;
@@ -350,7 +351,12 @@ impl Writer {
             Durability::Always => PersistMode::SyncData,
             Durability::EverySecond | Durability::No => PersistMode::Buffer,
         };
-        if let Err(error) = encoder.finish(disk, number).durability(Some(mode)).commit() {
+        let numbers = CommitNumbers {
+            previous: Some(self.written),
+            last: number,
+        };
+        let batch = encoder.finish(disk, numbers).durability(Some(mode));
+        if let Err(error) = batch.commit() {
             // The engine takes no more writes after a failure; it is opened again.
             self.disk = None;
             return Err(describe(&error));

@@ -1,7 +1,8 @@
 //! Damaged journals that are kept as files in `store/tests/damaged`, each with the outcome that it must have.
 //!
 //! The store that wrote them had made six commits, each of which changes one key of every type together,
-//! and was killed.
+//! and was killed. Those whose names begin with `numbered` are of the format in which each batch has the number of
+//! the commit before it.
 
 use std::error::Error as _;
 use std::fs;
@@ -11,6 +12,7 @@ use ferrite_store::{Durability, OpenError};
 
 use crate::client::Client;
 use crate::durability::open;
+use crate::transactions::units::run as unit;
 
 /// Commits of the undamaged journal, all of which were synced.
 const ALL: u64 = 6;
@@ -33,7 +35,7 @@ const ENDS_EARLY: &str = "had been synced";
 const CHECKSUM: &str = "ChecksumMismatch";
 
 /// Each journal, the last commit of which the store had noted that it is synced, and the outcome.
-const JOURNALS: [(&str, u64, Outcome); 30] = [
+const JOURNALS: [(&str, u64, Outcome); 38] = [
     ("whole", ALL, Commits(6)),
     // A process or a machine that ended in the middle of a write.
     ("torn-in-the-last-batch", 5, Commits(5)),
@@ -77,6 +79,27 @@ const JOURNALS: [(&str, u64, Outcome); 30] = [
         ALL,
         Refused("has the format ferrite-store 9"),
     ),
+    // With the number of the commit before, a batch that is missing is noticed, and where.
+    ("numbered-whole", ALL, Commits(6)),
+    (
+        "numbered-a-batch-is-missing",
+        ALL,
+        Refused("commit 3 is missing in its journal 0.jnl, before byte 871"),
+    ),
+    (
+        "numbered-two-batches-are-missing",
+        ALL,
+        Refused("commits 3 to 4 are missing in its journal 0.jnl"),
+    ),
+    (
+        "numbered-the-first-batch-is-missing",
+        ALL,
+        Refused("commit 1 is missing in its journal 0.jnl"),
+    ),
+    ("numbered-the-last-batch-is-missing", 5, Commits(5)),
+    ("numbered-swapped-batches", ALL, Commits(6)),
+    ("numbered-last-batches-swapped", ALL, Commits(6)),
+    ("numbered-a-batch-twice", ALL, Commits(6)),
 ];
 
 fn folder() -> PathBuf {
@@ -189,6 +212,92 @@ fn what_is_opened_takes_further_commits() {
         let mut client = open(directory.path(), Durability::Always).expect("it opens again");
         assert_eq!(seen(&mut client), expected(next), "{journal}");
     }
+}
+
+/// Makes the six commits in a directory, and ends as if it were killed: returns the directory that is left.
+fn killed_after_six_commits() -> tempfile::TempDir {
+    let [running, left] = [(); 2].map(|()| tempfile::tempdir().expect("a temporary directory"));
+    let mut client = open(running.path(), Durability::Always).expect("an empty directory");
+    for commit in 1..=ALL {
+        let lines = [
+            format!("SET number {commit}"),
+            format!("RPUSH list {commit}"),
+            format!("HSET hash number {commit} field:{commit} {commit}"),
+            format!("ZADD zset {commit} member:{commit}"),
+            format!("SADD set {commit}"),
+        ];
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let replies = unit(&mut client, &lines).expect("nothing is watched");
+        assert!(!replies.contains('-'), "{replies}");
+        // Otherwise the next one may come into the same batch.
+        let unsynced = |client: &Client| {
+            let status = client.store.disk_status().expect("it is on disk");
+            status.unsynced_commits
+        };
+        while unsynced(&client) > 0 {
+            std::thread::yield_now();
+        }
+    }
+    copy(running.path(), left.path());
+    left
+}
+
+/// The batches of a journal, by where each begins: a start with the number of its items, the items, an end.
+fn batches(journal: &[u8]) -> Vec<&[u8]> {
+    let number = |at: usize, len: usize| {
+        let mut bytes = [0; 8];
+        bytes[..len].copy_from_slice(&journal[at..at + len]);
+        usize::try_from(u64::from_le_bytes(bytes)).expect("a length")
+    };
+    let (mut found, mut at) = (Vec::new(), 0);
+    while journal.get(at) == Some(&1) {
+        let start = at;
+        let items = number(at + 1, 4);
+        at += 13;
+        for _ in 0..items {
+            assert_eq!(journal[at], 2, "an item");
+            at += 21 + number(at + 11, 2) + number(at + 17, 4);
+        }
+        assert_eq!(journal[at], 3, "an end");
+        at += 13;
+        found.push(&journal[start..at]);
+    }
+    found
+}
+
+#[test]
+fn each_batch_that_is_missing_before_the_last_is_noticed() {
+    let left = killed_after_six_commits();
+    let journal = fs::read(left.path().join("v1/0.jnl")).expect("a journal");
+    let batches = batches(&journal);
+    // The first has the format alone.
+    assert_eq!(batches.len() as u64, 1 + ALL);
+    for missing in 1..ALL {
+        let rest: Vec<&[u8]> = (0..)
+            .zip(&batches)
+            .filter(|(at, _)| *at != missing)
+            .map(|(_, batch)| *batch)
+            .collect();
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        copy(left.path(), directory.path());
+        fs::write(directory.path().join("v1/0.jnl"), rest.concat()).expect("written");
+        let before: usize = batches
+            .iter()
+            .take(missing as usize)
+            .map(|batch| batch.len())
+            .sum();
+        let expected =
+            format!("commit {missing} is missing in its journal 0.jnl, before byte {before}");
+        let error = open(directory.path(), Durability::Always)
+            .err()
+            .expect("it is refused");
+        let text = chain(&error);
+        assert!(text.contains(&expected), "{text}");
+    }
+    assert_eq!(
+        seen(&mut open(left.path(), Durability::Always).expect("nothing is missing")),
+        expected(ALL)
+    );
 }
 
 #[test]

@@ -13,7 +13,7 @@ pub(crate) fn known<'a>(requests: &[&'a [&'a [u8]]]) -> Vec<(DataCommand, &'a [&
 }
 
 /// Runs commands as one unit; `None` when a watched key has changed.
-fn run(client: &mut Client, commands: &[&str]) -> Option<String> {
+pub(crate) fn run(client: &mut Client, commands: &[&str]) -> Option<String> {
     let argvs: Vec<Vec<&[u8]>> = commands
         .iter()
         .map(|line| line.split(' ').map(str::as_bytes).collect())
