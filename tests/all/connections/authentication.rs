@@ -166,6 +166,24 @@ fn a_wrong_password_is_logged_without_it() {
     assert!(!log.contains("gu3ss") && !log.contains("s3cret"), "{log}");
 }
 
+#[test]
+fn guesses_with_long_names_leave_a_short_log() {
+    let server = Server::builder()
+        .arguments(&["--password", "s3cret"])
+        .start();
+    let name = "n".repeat(16_000);
+    for _ in 0..50 {
+        // A connection that has not logged in has little room for requests.
+        let mut client = server.client();
+        for _ in 0..10 {
+            assert!(client.call(&["AUTH", &name, "guess"]).error().is_some());
+        }
+    }
+    let log = server.log();
+    assert!(log.contains("wrong user name or password"), "{log}");
+    assert!(log.len() < 64 << 10, "{} bytes", log.len());
+}
+
 /// Requests that write and tell or copy what a key held.
 const TELLING: [&str; 25] = [
     "SORT list",

@@ -1,6 +1,7 @@
 //! A limit of memory for the server's whole control group: the system kills what exceeds it.
 //!
-//! Answered writes are there afterwards.
+//! Answered writes are there afterwards. A server whose own limit is well below is not killed: it refuses
+//! what needs more memory, and serves on.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,10 @@ const VALUE_BYTES: usize = 20_000;
 const VALUES: usize = 100_000;
 
 const KILLED: i32 = 9;
+
+/// The server's own limit in the test in which it is to live: what it takes beside its data, such as what the
+/// storage engine holds, stays below the group's.
+const OWN_BYTES: u64 = 40 << 20;
 
 /// A control group of its own.
 struct Group(PathBuf);
@@ -135,4 +140,58 @@ fn the_system_may_kill_it_at_its_limit_and_nothing_is_lost() {
     }
     assert!(server.stop().success());
     println!("{answered} answered before it was killed at {GROUP_BYTES} bytes");
+}
+
+/// Writes values until one is refused. Returns how many were taken, and the error.
+fn fill(client: &mut Client, from: usize, value: &str) -> (usize, String) {
+    for number in from..VALUES {
+        match write(client, number, value).expect("the server is there") {
+            Ok(()) => {}
+            Err(error) => return (number - from, error),
+        }
+    }
+    panic!("{VALUES} values were taken");
+}
+
+#[test]
+fn with_a_limit_of_its_own_below_it_refuses_and_serves_on() {
+    let Some(group) = Group::new("refuses") else {
+        println!("skipped: this user may not make control groups with a limit of memory");
+        return;
+    };
+    let place = tempfile::tempdir().expect("a temporary folder");
+    let dir = place.path().join("server");
+    fs::create_dir(&dir).expect("created");
+    let value = "v".repeat(VALUE_BYTES);
+    let mut server = group
+        .builder(&dir)
+        .arguments(&["--max-memory", &format!("{}B", OWN_BYTES)])
+        .start();
+    let mut client = server.client();
+    let (taken, error) = fill(&mut client, 0, &value);
+    assert!(error.contains("OOM"), "{error}");
+    assert!(taken > 100, "{taken}");
+
+    // However often it is asked, it refuses, and reads are answered.
+    for round in 0..500 {
+        let refused = write(&mut client, VALUES + round, &value).expect("the server is there");
+        assert!(
+            refused.as_ref().is_err_and(|error| error.contains("OOM")),
+            "round {round}: {refused:?}"
+        );
+        assert_eq!(client.run("PING").text(), Some("PONG"));
+        let found = client.run(&format!("GET value:{}", round % taken));
+        assert_eq!(found.text(), Some(&*value), "value {}", round % taken);
+    }
+
+    // What is deleted makes room.
+    for number in 0..taken {
+        assert_eq!(client.run(&format!("DEL value:{number}")), Reply::Int(1));
+    }
+    let (again, error) = fill(&mut client, 0, &value);
+    assert!(error.contains("OOM"), "{error}");
+    assert!(again > taken / 2, "{again} of {taken}");
+    assert_eq!(client.run("PING").text(), Some("PONG"));
+    assert!(server.wait_briefly().is_none(), "it has ended");
+    println!("{taken} values, {again} after all were deleted");
 }

@@ -133,11 +133,13 @@ async fn a_pointer_outside_memory_traps_and_says_where() {
             ]);
         }
         for (pointer, length) in wrong {
-            let function = host.load_with(&case.guest(pointer, length), |spec| {
-                // Otherwise the fuel for that many bytes would end the call.
+            // With the usual fuel, which does not suffice for that many bytes, and with enough.
+            let usual = host.load(&case.guest(pointer, length));
+            let ample = host.load_with(&case.guest(pointer, length), |spec| {
                 spec.limits.fuel_max = u64::MAX >> 1;
             });
-            let reply = host.call(&function, &[], &[]).await;
+            let reply = host.call(&usual, &[], &[]).await;
+            assert_eq!(host.call(&ample, &[], &[]).await, reply, "{}", case.name);
             let start = format!("-TRAP in wasm function number {} at offset ", IMPORTS.len());
             let len = match case.length {
                 Length::Param(_) => i64::from((length as i32).cast_unsigned()) * case.unit,

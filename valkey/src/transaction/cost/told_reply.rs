@@ -238,14 +238,16 @@ mod tests {
     }
 
     fn ask(line: &str, keys: &str, sizes: &[Size]) -> (Told, Vec<String>) {
-        let words = |line: &'static str| line.split(' ').map(str::as_bytes).collect::<Vec<_>>();
-        let leak = |text: &str| -> &'static str { Box::leak(text.to_owned().into_boxed_str()) };
+        let split = |line: &'_ str| -> Vec<String> { line.split(' ').map(str::to_owned).collect() };
+        let (line, keys) = (split(line), split(keys));
+        let [words, keys] =
+            [&line, &keys].map(|texts| texts.iter().map(String::as_bytes).collect::<Vec<_>>());
         let mut server = Server {
             len: 1_000_000,
             asked: Vec::new(),
             work_left: u64::MAX,
         };
-        let told = tell(&words(leak(line)), &words(leak(keys)), sizes, &mut server);
+        let told = tell(&words, &keys, sizes, &mut server);
         (told, server.asked)
     }
 
