@@ -13,6 +13,7 @@ mod examples;
 mod package;
 mod redis_cli;
 mod run;
+mod sanitize;
 mod server;
 mod soak;
 mod test;
@@ -46,6 +47,8 @@ enum Task {
     Bench(bench::Options),
     /// Put a server under everything at once for an hour, and watch what it uses
     Soak(soak::Options),
+    /// Run the tests of the crates with unsafe code under a sanitizer of the compiler
+    Sanitize(sanitize::Options),
     /// Build the example functions into target/examples/*.wasm
     Examples(examples::Options),
     /// Build the programs for Linux on arm64, and run tests of them in an emulator
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Task::Demo(options) => demo::run(&workspace, &options),
         Task::Bench(options) => bench::run(&workspace, &options),
         Task::Soak(options) => soak::run(&workspace, &options),
+        Task::Sanitize(options) => sanitize::run(&workspace, &options),
         Task::Examples(options) => examples::run(&workspace, &options),
         Task::Cross(options) => cross::run(&workspace, &options),
         Task::Engine(options) => tools::javascript::run(&workspace, &options),

@@ -11,12 +11,16 @@ use crate::run;
 use crate::tools::Python;
 use crate::workspace::Workspace;
 
+/// Workflows of this repository, and the example.
+const WORKFLOWS: [&str; 3] = [
+    ".github/workflows/memory.yml",
+    ".github/workflows/release.yml",
+    "examples/ci/release.yml",
+];
+
 /// Files with a schema that check-jsonschema has, by the schema's name.
 const WITH_SCHEMA: &[(&str, &[&str])] = &[
-    (
-        "vendor.github-workflows",
-        &[".github/workflows/release.yml", "examples/ci/release.yml"],
-    ),
+    ("vendor.github-workflows", &WORKFLOWS),
     (
         "vendor.github-actions",
         &[".github/actions/setup-ferrite/action.yml"],
@@ -56,7 +60,7 @@ pub(crate) fn lint(workspace: &Workspace) -> Result<()> {
     let mut actionlint = tool("actionlint");
     actionlint.arg("-no-color").arg("-shellcheck");
     actionlint.arg(python.interpreter.with_file_name("shellcheck"));
-    run::run(actionlint.args([".github/workflows/release.yml", "examples/ci/release.yml"]))?;
+    run::run(actionlint.args(WORKFLOWS))?;
     run::run(tool("shellcheck").args(scripts(workspace)?))?;
     book(workspace, tool("mdbook"))
 }
