@@ -10,12 +10,11 @@ mod binaries;
 mod cross;
 mod demo;
 mod examples;
+mod hardening;
 mod package;
 mod redis_cli;
 mod run;
-mod sanitize;
 mod server;
-mod soak;
 mod test;
 mod tidy;
 mod tools;
@@ -25,6 +24,7 @@ mod workspace;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use hardening::{sanitize, soak};
 use workspace::Workspace;
 
 /// Set-up, checks, tests, demo and benchmarks of the workspace.

@@ -51,7 +51,7 @@ mod tests {
     use std::time::Duration;
 
     use super::draw;
-    use crate::soak::sample::Sample;
+    use crate::hardening::soak::sample::Sample;
 
     #[test]
     fn every_curve_is_drawn() {
