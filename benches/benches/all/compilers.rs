@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ferrite_cache::Profile;
+use ferrite_cache::{JavaScript, Profile};
 use ferrite_compiler::{Compiler, PreinitChoice, SourceLimits};
 use wasmtime::Engine;
 
@@ -24,7 +24,7 @@ const LONG: Duration = Duration::from_secs(30);
 /// | arguments | what is done |
 /// |---|---|
 /// | `wasmtime-compile IN OUT` | compiles a module by wasmtime alone, as a process of its own |
-/// | `compile-ratio FILE` | compiles a module by wasmtime and by the compiler here in turn, and prints the times |
+/// | `compile-ratio FILE` | compiles a module by wasmtime and by the compiler here in turn, and prints times and processor times |
 ///
 /// # Errors
 ///
@@ -60,8 +60,40 @@ fn wasmtime_compile(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::write(to, artifact)
 }
 
-/// Prints a line: the bytes of the module, the milliseconds of each turn of wasmtime, and those of the compiler
-/// here. A file in text is parsed and a component is flattened before, for both.
+/// What one compiler's turns took, in milliseconds: by the clock, and of processors.
+#[derive(Default)]
+struct Turns {
+    times: Vec<f64>,
+    processor: Vec<f64>,
+}
+
+impl Turns {
+    /// Measures one turn.
+    fn measure<T, E: std::fmt::Display>(
+        &mut self,
+        turn: impl FnOnce() -> Result<T, E>,
+    ) -> io::Result<()> {
+        let (started, before) = (Instant::now(), processor_time()?);
+        turn().map_err(failed)?;
+        self.times.push(started.elapsed().as_secs_f64() * 1e3);
+        let taken = processor_time()?.saturating_sub(before);
+        self.processor.push(taken.as_secs_f64() * 1e3);
+        Ok(())
+    }
+}
+
+/// The processor time of all threads of this process.
+fn processor_time() -> io::Result<Duration> {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    let whole = u64::try_from(now.tv_sec).map_err(failed)?;
+    let rest = u32::try_from(now.tv_nsec).map_err(failed)?;
+    Ok(Duration::new(whole, rest))
+}
+
+/// Prints a line: the bytes of the module, then the milliseconds of each turn of wasmtime and of the compiler here
+/// by the clock, and then those of both in processor time. Each has a turn before that, which does not count.
+///
+/// A file in text is parsed, a program in JavaScript evaluated and a component flattened before, for both.
 fn compile_ratio(path: &Path) -> io::Result<()> {
     let profile = Profile::native();
     let engine = engine(&profile)?;
@@ -70,24 +102,34 @@ fn compile_ratio(path: &Path) -> io::Result<()> {
     let compiler = Compiler::new(&profile, bounds.clone())
         .map_err(failed)?
         .with_preinit(PreinitChoice::Never);
-    let file = std::fs::read(path)?;
-    let wasm = ferrite_compiler::to_wasm(&file, &bounds).map_err(failed)?;
+    let source = source(path)?;
+    let wasm = ferrite_compiler::to_wasm(&source, &bounds).map_err(failed)?;
     let wasm = ferrite_compiler::flatten::flatten(&wasm, &bounds).map_err(failed)?;
-    let (mut theirs, mut ours) = (Vec::new(), Vec::new());
+    engine.precompile_module(&wasm).map_err(failed)?;
+    compiler.compile(&wasm).map_err(failed)?;
+    let (mut theirs, mut ours) = (Turns::default(), Turns::default());
     let began = Instant::now();
-    while theirs.len() < ROUNDS && (theirs.len() < ROUNDS_MIN || began.elapsed() < LONG) {
-        let started = Instant::now();
-        engine.precompile_module(&wasm).map_err(failed)?;
-        theirs.push(started.elapsed());
-        let started = Instant::now();
-        compiler.compile(&wasm).map_err(failed)?;
-        ours.push(started.elapsed());
+    while ours.times.len() < ROUNDS && (ours.times.len() < ROUNDS_MIN || began.elapsed() < LONG) {
+        theirs.measure(|| engine.precompile_module(&wasm))?;
+        ours.measure(|| compiler.compile(&wasm))?;
     }
-    let [theirs, ours] = [theirs, ours].map(|times| {
-        let times = times
-            .iter()
-            .map(|time| (time.as_secs_f64() * 1e3).to_string());
+    let lists = [theirs.times, ours.times, theirs.processor, ours.processor].map(|times| {
+        let times = times.iter().map(f64::to_string);
         times.collect::<Vec<_>>().join(",")
     });
-    writeln!(io::stdout(), "{} {theirs} {ours}", wasm.len())
+    writeln!(io::stdout(), "{} {}", wasm.len(), lists.join(" "))
+}
+
+/// Reads a source as the compiler takes it.
+fn source(path: &Path) -> io::Result<Vec<u8>> {
+    let source = std::fs::read(path)?;
+    if path.extension() != Some(OsStr::new("js")) {
+        return Ok(source);
+    }
+    let program = JavaScript {
+        name: "program.js",
+        positions: &[],
+        source: &source,
+    };
+    Ok(program.encode())
 }

@@ -1,5 +1,6 @@
 //! The full version of the linked wasmtime.
 
+use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
 use std::sync::LazyLock;
 
@@ -18,8 +19,18 @@ use super::target::Target;
 pub fn build_version(version: &str, commit: Option<&str>) -> String {
     let commit = commit.filter(|commit| !commit.is_empty());
     let commit = commit.map_or_else(String::new, |commit| format!("{commit}, "));
-    let (target, wasmtime) = (Target::host(), wasmtime_version());
-    format!("{version} ({commit}{target}, wasmtime {wasmtime})")
+    let (platform, wasmtime) = (platform(), wasmtime_version());
+    format!("{version} ({commit}{platform}, wasmtime {wasmtime})")
+}
+
+/// The platform that this program was built for, with its C library. Artifacts use none: code for
+/// [`Target::host`] is the same for every C library.
+fn platform() -> Cow<'static, str> {
+    let target = Target::host().triple();
+    match target.strip_suffix("-gnu") {
+        Some(system) if cfg!(target_env = "musl") => Cow::Owned(format!("{system}-musl")),
+        _ => Cow::Borrowed(target),
+    }
 }
 
 /// Returns the full version of the linked wasmtime, such as `48.0.8`.
@@ -75,7 +86,17 @@ impl Hasher for Hashed {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_full_version, wasmtime_version};
+    use super::{is_full_version, platform, wasmtime_version};
+
+    #[test]
+    fn the_platform_is_that_of_the_compiler_s_name_for_it() {
+        let platform = platform();
+        let words: Vec<&str> = platform.split('-').collect();
+        assert_eq!(words.first(), Some(&std::env::consts::ARCH));
+        let library = words.last().copied();
+        assert_eq!(library == Some("gnu"), cfg!(target_env = "gnu"));
+        assert_eq!(library == Some("musl"), cfg!(target_env = "musl"));
+    }
 
     #[test]
     fn is_the_version_that_the_lock_file_names() {

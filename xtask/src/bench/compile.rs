@@ -21,12 +21,8 @@ use crate::workspace::Workspace;
 /// Number of turns of each compiler.
 const ROUNDS: usize = 7;
 
-/// Folders below the workspace and their files with these extensions, beside the examples: modules to compile
-/// within one process. What is not built is left out.
-const CORPUS: [(&str, &str); 2] = [
-    ("benches/functions/kernels", "wat"),
-    ("target/javascript", "wasm"),
-];
+/// The folder with modules to compile within one process, in text, beside the examples.
+const KERNELS: &str = "benches/functions/kernels";
 
 /// The figures of this part.
 #[derive(Serialize, Deserialize)]
@@ -57,6 +53,16 @@ pub(super) struct Within {
     pub(super) bytes: u64,
     pub(super) wasmtimes: Figures,
     pub(super) ours: Figures,
+    /// Of all processors, which other work on the machine changes little.
+    pub(super) wasmtimes_processor: Figures,
+    pub(super) ours_processor: Figures,
+}
+
+impl Within {
+    /// How much more processor time the compiler here takes than wasmtime's, turn by turn.
+    pub(super) fn ratio(&self) -> Figures {
+        self.ours_processor.over(&self.wasmtimes_processor)
+    }
 }
 
 /// # Errors
@@ -141,29 +147,21 @@ fn within_one_process(
     peer: &Path,
     mut modules: Vec<(String, PathBuf)>,
 ) -> Result<Vec<Within>> {
-    for (folder, extension) in CORPUS {
-        let mut found = Vec::new();
-        find(&workspace.root.join(folder), extension, &mut found)?;
-        found.sort();
-        if found.is_empty() {
-            println!("note: there is no .{extension} in {folder}");
-        }
-        modules.extend(found);
-    }
+    let mut kernels = Vec::new();
+    find(&workspace.root.join(KERNELS), "wat", &mut kernels)?;
+    kernels.sort();
+    anyhow::ensure!(!kernels.is_empty(), "there is no kernel in {KERNELS}");
+    modules.extend(kernels);
     let mut within = Vec::new();
     for (module, file) in modules {
-        // A program in JavaScript is compiled by an engine, which is a module of its own here.
-        if file.extension().is_some_and(|extension| extension == "js") {
-            continue;
-        }
         let mut command = workspace.command(peer);
         let printed = run::output(command.arg("compile-ratio").arg(&file))
             .with_context(|| format!("{} does not compile", file.display()))?;
         let row = Within::read(module, &printed)?;
         println!(
-            "{}: {:.2} of wasmtime's time",
+            "{}: {:.2} of wasmtime's processor time",
             row.module,
-            row.ours.over(&row.wasmtimes).median()
+            row.ratio().median()
         );
         within.push(row);
     }
@@ -180,13 +178,18 @@ impl Within {
                 .collect()
         };
         let words: Vec<&str> = line.split_whitespace().collect();
-        let [bytes, wasmtimes, ours] = words[..] else {
+        let [bytes, lists @ ..] = &words[..] else {
             return Err(unknown());
         };
+        let lists: Option<Vec<Figures>> = lists.iter().map(|list| times(list)).collect();
+        let lists: Option<[Figures; 4]> = lists.and_then(|lists| lists.try_into().ok());
+        let [wasmtimes, ours, wasmtimes_processor, ours_processor] = lists.ok_or_else(unknown)?;
         Ok(Self {
             bytes: bytes.parse().ok().ok_or_else(unknown)?,
-            wasmtimes: times(wasmtimes).ok_or_else(unknown)?,
-            ours: times(ours).ok_or_else(unknown)?,
+            wasmtimes,
+            ours,
+            wasmtimes_processor,
+            ours_processor,
             module,
         })
     }
@@ -264,10 +267,18 @@ mod tests {
     #[test]
     fn the_lines_of_the_benchmarks_are_read() {
         let read = |line| Within::read("m".to_owned(), line);
-        let row = read("1234 1.5,2 3,4.25\n").unwrap();
+        let row = read("1234 1.5,2 3,4.25 2,2 4,5\n").unwrap();
         assert_eq!((row.bytes, row.wasmtimes.count()), (1234, 2));
         assert!((row.ours.over(&row.wasmtimes).high() - 2.125).abs() < f64::EPSILON);
-        for wrong in ["", "1234 1.5", "1234 1.5 x", "x 1 2", "1 2 3 4"] {
+        assert!((row.ratio().high() - 2.5).abs() < f64::EPSILON);
+        for wrong in [
+            "",
+            "1 1.5",
+            "1 1 x 1 1",
+            "x 1 2 3 4",
+            "1 2 3 4",
+            "1 2 3 4 5 6",
+        ] {
             let error = read(wrong).unwrap_err().to_string();
             assert!(error.contains("for m"), "{error}");
         }
