@@ -171,7 +171,7 @@ fn sdks(workspace: &Workspace) -> Result<()> {
                 let mut go = python.go(workspace);
                 run::run(go.args(["test", "./..."]).current_dir(&folder))?;
             }
-            for folder in ["sdk/python", "examples/python"] {
+            for folder in ["sdk/python", "examples/python", "examples/from-lua-python"] {
                 let mut pytest = workspace.command(&python.interpreter);
                 pytest.args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider"]);
                 pytest.env("PYTHONDONTWRITEBYTECODE", "1");

@@ -59,6 +59,10 @@ pub(crate) fn load(
         eprintln!("skipped: the functions in AssemblyScript are built only where there is npm");
         return false;
     }
+    if module == "from-lua-python" && !built.join("python.wasm").is_file() {
+        eprintln!("skipped: the functions in Python are built only where there is componentize-py");
+        return false;
+    }
     let (command, source): (&[&[u8]], _) = if program.is_file() {
         (&[b"WASM.DEFINE", module.as_bytes(), b"JS"], program)
     } else {
@@ -210,10 +214,25 @@ fn webassembly_by_hand() {
     cases_hold("compare_and_set", "wat", &of(&["compare_and_set"]));
 }
 
-#[test]
-fn what_replaces_lua() {
+/// The table of what replaces scripts in Lua, applied to its functions in one language.
+fn what_replaces_lua_holds(module: &str, folder: &str) {
     let cases = read(include_str!("../../../examples/from-lua/cases.json")).expect("a table");
     let functions: BTreeSet<_> = cases.iter().map(|case| &case.function).collect();
     assert_eq!(functions.len(), 20);
-    cases_hold("from_lua", "from-lua", &cases);
+    cases_hold(module, folder, &cases);
+}
+
+#[test]
+fn what_replaces_lua() {
+    what_replaces_lua_holds("from_lua", "from-lua");
+}
+
+#[test]
+fn what_replaces_lua_in_javascript() {
+    what_replaces_lua_holds("from_lua_javascript", "from-lua-javascript");
+}
+
+#[test]
+fn what_replaces_lua_in_python() {
+    what_replaces_lua_holds("from-lua-python", "from-lua-python");
 }
