@@ -197,4 +197,43 @@ mod tests {
         let from_lua = include_str!("../../../docs/guide/from-lua.md");
         assert!(from_lua.contains(include_str!("../../from-lua/lua/versioned_update.lua")));
     }
+
+    #[test]
+    fn the_page_on_lua_links_each_function_at_its_line() {
+        let page = include_str!("../../../docs/guide/from-lua.md");
+        let javascript = include_str!("../../from-lua-javascript/from_lua_javascript.js");
+        let python = include_str!("../../from-lua-python/functions.py");
+        let cases = super::read(include_str!("../../from-lua/cases.json"))
+            .expect("the table is well-formed");
+        let functions: BTreeSet<_> = cases.into_iter().map(|case| case.function).collect();
+        for function in functions {
+            let row = page
+                .lines()
+                .find(|line| line.contains(&format!("/{function}.lua)")))
+                .unwrap_or_else(|| panic!("no row has {function}"));
+            for (source, file, definitions) in [
+                (
+                    javascript,
+                    "from_lua_javascript.js",
+                    vec![
+                        format!("export const {function} ="),
+                        format!("export function {function}("),
+                    ],
+                ),
+                (python, "functions.py", vec![format!("def {function}(")]),
+            ] {
+                let line = source
+                    .lines()
+                    .position(|line| definitions.iter().any(|start| line.starts_with(start)))
+                    .unwrap_or_else(|| panic!("{file} has no {function}"))
+                    + 1;
+                let link = format!("[line {line}](../../examples/");
+                let anchor = format!("{file}#L{line})");
+                assert!(
+                    row.contains(&link) && row.contains(&anchor),
+                    "{function} is at line {line} of {file}: {row}"
+                );
+            }
+        }
+    }
 }
