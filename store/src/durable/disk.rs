@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{AbstractTree as _, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use super::OpenError;
 use super::record::{COMMIT, CommitNumbers, FORMAT, FORMAT_1};
@@ -16,6 +16,8 @@ const CACHE_BYTES: u64 = 1 << 20;
 const OPEN_TABLES_MAX: usize = 64;
 /// Bytes of a map that stay in memory before they are written out as a table.
 const MEMTABLE_BYTES: u64 = 16 << 20;
+/// The same for the map `meta`, of which the engine keeps the numbers of every batch until then.
+const META_BYTES: u64 = 2 << 20;
 /// Most bytes of the journals.
 const JOURNAL_BYTES: u64 = 256 << 20;
 
@@ -122,6 +124,15 @@ impl Disk {
     /// Bytes that the maps hold in memory until they become tables.
     pub(super) fn bytes_in_memory(&self) -> u64 {
         self.database.write_buffer_size()
+    }
+
+    /// Has the engine write a table of the map `meta`, on its own thread, if that has much in memory: a number of each
+    /// batch, of which only the last is of use.
+    pub(super) fn bound_meta(&self) -> fjall::Result<()> {
+        if self.meta.tree.active_memtable().size() > META_BYTES {
+            self.meta.rotate_memtable()?;
+        }
+        Ok(())
     }
 
     /// Has the engine begin to write these bytes into tables, on its own thread.
@@ -249,7 +260,11 @@ pub(super) fn free_bytes(directory: &Path) -> std::io::Result<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Disk, JOURNAL_LEFT_BYTES, only_journal, used_bytes, versioned};
+    use fjall::AbstractTree as _;
+
+    use super::{Disk, JOURNAL_LEFT_BYTES, META_BYTES, only_journal, used_bytes, versioned};
+    use crate::durable::chain::first_gap;
+    use crate::durable::record::{COMMIT, CommitNumbers};
 
     /// 64 KiB that no compression makes shorter.
     fn value(number: u64) -> Vec<u8> {
@@ -278,6 +293,30 @@ mod tests {
             );
         }
         assert_eq!(disk.keys.iter().count() as u64, count);
+    }
+
+    #[test]
+    fn numbers_of_batches_do_not_gather_in_memory() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let disk = Disk::open(folder.path()).expect("an empty folder");
+        let mut most = 0;
+        for last in 1..=60_000_u64 {
+            let numbers = CommitNumbers {
+                previous: Some(last - 1),
+                last,
+            };
+            let meta = &disk.meta;
+            meta.insert(COMMIT, numbers.to_bytes()).expect("written");
+            disk.bound_meta().expect("it works");
+            most = most.max(meta.tree.active_memtable().size());
+        }
+        assert!(most > META_BYTES / 2 && most <= META_BYTES, "{most}");
+        assert_eq!(disk.commit().expect("readable"), Some(60_000));
+        drop(disk);
+        let disk = Disk::open(folder.path()).expect("closed");
+        assert_eq!(disk.commit().expect("readable"), Some(60_000));
+        let gap = first_gap(&disk, &versioned(folder.path())).expect("readable");
+        assert!(gap.is_none(), "{gap:?}");
     }
 
     #[test]

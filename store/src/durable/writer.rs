@@ -361,6 +361,10 @@ impl Writer {
             self.disk = None;
             return Err(describe(&error));
         }
+        if disk.bound_meta().is_err() {
+            // The batch is written; the next one opens the engine again, and tells the cause if it still fails.
+            self.disk = None;
+        }
         self.spaces = spaces;
         self.garbage.append(garbage);
         self.written = number;
