@@ -568,7 +568,7 @@ impl<K: Keyspace> Run<'_, K> {
     /// Returns the part of a used instance that can serve the next call.
     fn keep(&self, mut instance: Box<Instance<K>>) -> Retained<K> {
         let whole = match self.function.retention() {
-            Retention::WholeInstance => true,
+            Retention::WholeInstance => self.function.leaves_room(instance.memory_bytes()),
             Retention::BuffersOnly { .. } => false,
             // An instance with a stack of its own is kept only for functions that usually need one.
             Retention::Rewound(rewinding) => {

@@ -450,6 +450,16 @@ impl<K: Keyspace> Function<K> {
         &self.module
     }
 
+    /// Returns true if an instance that calls share has memory enough left for the next one.
+    ///
+    /// Functions in some languages take a little more in each call and never give it back. A new instance
+    /// takes over before one of them would end in `MEMORY`.
+    #[must_use]
+    pub(crate) fn leaves_room(&self, memory_bytes: u64) -> bool {
+        let limit = self.spec.limits.memory_bytes_max;
+        memory_bytes <= (limit - limit / 4).max(initial_memory_bytes(&self.manifest))
+    }
+
     pub(crate) fn retention(&self) -> &Retention {
         &self.retention
     }
@@ -505,14 +515,16 @@ impl<K: Keyspace> Function<K> {
     }
 }
 
+/// Returns the memory that instances begin with.
+fn initial_memory_bytes(manifest: &Manifest) -> u64 {
+    let memory = manifest.module.memory.as_ref();
+    memory.map_or(0, |memory| memory.min_pages.saturating_mul(WASM_PAGE_BYTES))
+}
+
 /// Refuses at load a function that could never run, rather than at every call.
 fn check(manifest: &Manifest, spec: &FunctionSpec) -> Result<(), CallError> {
     let limits = &spec.limits;
-    let memory_bytes = manifest
-        .module
-        .memory
-        .as_ref()
-        .map_or(0, |memory| memory.min_pages.saturating_mul(WASM_PAGE_BYTES));
+    let memory_bytes = initial_memory_bytes(manifest);
     if memory_bytes > limits.memory_bytes_max {
         return Err(CallError::memory(limits.memory_bytes_max, memory_bytes));
     }

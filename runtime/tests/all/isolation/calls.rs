@@ -23,6 +23,12 @@ const COUNTER: &str = r#"
     (func (export "silent")
         (i32.store (i32.const 8) (i32.const 2000)))"#;
 
+/// Takes a page more in each call, and replies how many it has.
+const GROWING: &str = r#"
+    (func (export "run")
+        (drop (memory.grow (i32.const 1)))
+        (call $reply_int (i64.extend_i32_u (memory.size))))"#;
+
 #[tokio::test]
 async fn nothing_survives_a_fresh_call() {
     let host = Host::new();
@@ -136,6 +142,22 @@ async fn an_instance_that_trapped_is_not_reused() {
     let (reply, _) = host.request(protocol, &function, &request).await;
     assert_eq!(reply, "+OK");
     assert_eq!(host.call(&function, &[], &[]).await, "*3 :2001 :2 :3");
+}
+
+#[tokio::test]
+async fn an_instance_that_takes_more_with_each_call_is_replaced_before_it_reaches_its_limit() {
+    let host = Host::new();
+    let function = host.load_with(&guest(GROWING), |spec| {
+        spec.isolation = Isolation::Reuse;
+        spec.limits.memory_bytes_max = 8 << 16;
+    });
+    for _ in 0..5 {
+        for call in 1..=6 {
+            let reply = host.call(&function, &[], &[]).await;
+            assert_eq!(reply, format!(":{}", call + 1));
+        }
+        assert_eq!(function.usage().idle, 0, "it has 7 pages of 8");
+    }
 }
 
 #[tokio::test]
