@@ -40,4 +40,14 @@ impl QueuedRequests {
     pub(crate) fn len(&self) -> usize {
         self.requests.len()
     }
+
+    /// Returns the commands on data among them.
+    pub(crate) fn data_commands(&self) -> impl Iterator<Item = DataCommand> {
+        self.requests
+            .iter()
+            .filter_map(|request| match request.command {
+                QueuedCommand::Data(command) => Some(command),
+                _ => None,
+            })
+    }
 }

@@ -2,7 +2,7 @@
 
 use ferrite_protocol::resp::Encoder;
 use ferrite_runtime::commands::{Command, Spec as FunctionSpec};
-use ferrite_store::{DataCommand, Multi};
+use ferrite_store::{DataCommand, Multi, StoreError};
 
 use crate::clients::pubsub::channels::Channels;
 use crate::clients::queued_requests::{QueuedCommand, QueuedRequest, QueuedRequests};
@@ -80,6 +80,9 @@ pub(crate) fn answer<'a>(
             if !context.session.is_unrestricted() && !may_run(context, command, argv) {
                 abort(context);
             } else if let Err(error) = command.keys(argv) {
+                abort(context);
+                context.reply.error_display(&error);
+            } else if let Err(error) = context.state.store.check(command) {
                 abort(context);
                 context.reply.error_display(&error);
             } else {
@@ -168,6 +171,13 @@ pub(crate) fn execute<'a>(context: &mut RequestContext<'_>) -> Progress<'a> {
             .error("EXECABORT Transaction discarded because of previous errors.");
         return Progress::Done(AfterReply::KeepOpen);
     }
+    let lacking = queued
+        .data_commands()
+        .find_map(|command| context.state.store.check(command).err());
+    if let Some(error) = lacking {
+        refuse(context, &error);
+        return Progress::Done(AfterReply::KeepOpen);
+    }
     if queued.with_calls || is_guarded(context, &queued) {
         context.session.queued = Some(queued);
         return Progress::Waiting(Pending::ExecWithCalls);
@@ -193,6 +203,15 @@ pub(crate) fn execute<'a>(context: &mut RequestContext<'_>) -> Progress<'a> {
         .begin_multi(&mut context.session.store, &on_data)
     {
         Ok(Some(mut unit)) => {
+            let lacking = on_data
+                .iter()
+                .find_map(|(command, _)| unit.check(*command).err());
+            if let Some(error) = lacking {
+                // Nothing has run.
+                drop(unit);
+                refuse(context, &error);
+                return Progress::Done(AfterReply::KeepOpen);
+            }
             context.reply.array(requests.len());
             for (command, argv) in &requests {
                 run(
@@ -220,6 +239,14 @@ pub(crate) fn execute<'a>(context: &mut RequestContext<'_>) -> Progress<'a> {
     }
     exec_ended(context);
     Progress::Done(AfterReply::KeepOpen)
+}
+
+/// Answers an `EXEC` none of whose requests runs, because the server lacks what one of them needs.
+fn refuse(context: &mut RequestContext<'_>, error: &StoreError) {
+    discard(context);
+    context.reply.error(format!(
+        "EXECABORT Transaction discarded because of: {error}"
+    ));
 }
 
 /// Returns true if triggers may refuse one of the queued requests.

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 use crate::api::data_command::DataCommand;
 use crate::api::session::Session;
 use crate::api::store::{Retry, Store};
-use crate::commands::spec::Command;
+use crate::commands::spec::{Command, CommandSpec};
 use crate::commands::table;
 use crate::error::StoreError;
 use crate::execution::core::Core;
@@ -24,6 +24,8 @@ use ferrite_protocol::resp::ReplyWriter;
 /// anything before [`Multi::finish`].
 pub struct Multi<'s> {
     core: &'s Core,
+    /// True if there was no more memory to be had when the unit began.
+    memory_is_out: bool,
     direct: Direct<'s>,
     session: &'s mut Session,
 }
@@ -134,13 +136,44 @@ impl Store {
         let direct = Direct::new(&self.core, locked, session.database);
         Ok(Some(Multi {
             core: &self.core,
+            memory_is_out: self.core.check_memory().is_err(),
             direct,
             session,
         }))
     }
+
+    /// Returns the error that a command would get at present for what the server lacks: memory, or a disk that
+    /// takes writes.
+    ///
+    /// # Errors
+    /// [`StoreError::OutOfMemory`] or [`StoreError::Unwritable`].
+    pub fn check(&self, command: DataCommand) -> Result<(), StoreError> {
+        let memory_is_out = self.core.check_memory().is_err();
+        check(&self.core, memory_is_out, command.spec())
+    }
+}
+
+/// Returns the error that a command gets for what the server lacks.
+fn check(core: &Core, memory_is_out: bool, spec: &CommandSpec) -> Result<(), StoreError> {
+    if spec.is_write() {
+        core.check_writable()?;
+    }
+    if memory_is_out && spec.may_grow() {
+        return Err(StoreError::OutOfMemory);
+    }
+    Ok(())
 }
 
 impl Multi<'_> {
+    /// Returns the error that a command gets here for what the server lacks, as [`Store::check`] does. What is said of
+    /// memory holds until the end, so that a unit of which this was asked does not end half done.
+    ///
+    /// # Errors
+    /// [`StoreError::OutOfMemory`] or [`StoreError::Unwritable`].
+    pub fn check(&self, command: DataCommand) -> Result<(), StoreError> {
+        check(self.core, self.memory_is_out, command.spec())
+    }
+
     /// Runs one of the requests given to [`Store::begin_multi`], and writes its one reply.
     pub fn execute(&mut self, argv: &[&[u8]], out: &mut dyn ReplyWriter) {
         self.run(table::checked(argv), argv, out);
@@ -164,10 +197,7 @@ impl Multi<'_> {
     ) {
         let outcome = command.and_then(|command| {
             let spec = command.spec();
-            if spec.is_write() {
-                self.core.check_writable()?;
-                spec.check_memory(self.core)?;
-            }
+            check(self.core, self.memory_is_out, spec)?;
             self.direct.count_reads(!spec.is_write());
             let outcome = command.run_direct(&mut self.direct, argv, out);
             self.direct.name_events(spec.name, argv);

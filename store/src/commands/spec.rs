@@ -134,10 +134,17 @@ impl CommandSpec {
     /// Returns an error if the command may need more memory, and none is to be had.
     #[inline]
     pub(crate) fn check_memory(&self, core: &Core) -> Result<(), StoreError> {
-        if self.flags & DENYOOM == 0 {
-            return Ok(());
+        if self.may_grow() {
+            core.check_memory()
+        } else {
+            Ok(())
         }
-        core.check_memory()
+    }
+
+    /// Returns true if the command may need more memory.
+    #[inline]
+    pub(crate) fn may_grow(&self) -> bool {
+        self.flags & DENYOOM != 0
     }
 
     /// Returns true if the command writes.

@@ -361,15 +361,39 @@ fn a_full_memory_refuses_what_needs_more_and_nothing_else() {
     let oom = |reply: Reply| reply.error().is_some_and(|error| error.starts_with("OOM "));
     assert!(oom(client.run("SET other v")));
     assert!(oom(client.run("RPUSH list x")));
+    // A transaction runs whole or not at all: refused when it is queued, and when the memory filled up since.
     client.run("MULTI");
-    client.run("SET other v");
+    assert_eq!(client.run("DEL k"), Reply::Simple("QUEUED".into()));
+    assert!(oom(client.run("SET other v")));
+    let aborted = |reply: Reply| {
+        let text = reply.error().unwrap_or_default().to_owned();
+        assert!(text.starts_with("EXECABORT "), "{text:?}");
+        text
+    };
+    aborted(client.run("EXEC"));
+    let mut operator = server.client();
+    for call in ["ECHO x", "WASM.CALL count KEYS n"] {
+        assert_eq!(operator.run("CONFIG SET maxmemory 0"), ok());
+        client.run("MULTI");
+        for queued in ["DEL k", "SET other v", call] {
+            assert_eq!(client.run(queued), Reply::Simple("QUEUED".into()));
+        }
+        assert_eq!(operator.run("CONFIG SET maxmemory 1mb"), ok());
+        let text = aborted(client.run("EXEC"));
+        assert!(
+            text.contains("because of: OOM command not allowed"),
+            "{text}"
+        );
+        assert!(client.run("EXEC").error().is_some(), "nothing is queued");
+    }
+    client.run("MULTI");
+    client.run("GET k");
     client.run("DEL nothing");
     let reply = client.run("EXEC");
-    assert!(
-        reply
-            .elements()
-            .is_some_and(|replies| oom(replies[0].clone())),
-        "{reply:?}"
+    assert_eq!(
+        reply.elements().map(<[_]>::len),
+        Some(2),
+        "it needs no memory"
     );
     // The function sees the status and replies it.
     assert_eq!(client.run("WASM.CALL count KEYS n"), Reply::Int(-21));
