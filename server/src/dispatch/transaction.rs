@@ -206,38 +206,37 @@ pub(crate) fn execute<'a>(context: &mut RequestContext<'_>) -> Progress<'a> {
             let lacking = on_data
                 .iter()
                 .find_map(|(command, _)| unit.check(*command).err());
-            if let Some(error) = lacking {
-                // Nothing has run.
-                drop(unit);
-                refuse(context, &error);
-                return Progress::Done(AfterReply::KeepOpen);
+            if lacking.is_none() {
+                context.reply.array(requests.len());
+                for (command, argv) in &requests {
+                    run(
+                        &mut unit,
+                        *command,
+                        argv,
+                        &context.state.channels,
+                        context.reply,
+                    );
+                }
+                unit.finish();
             }
-            context.reply.array(requests.len());
-            for (command, argv) in &requests {
-                run(
-                    &mut unit,
-                    *command,
-                    argv,
-                    &context.state.channels,
-                    context.reply,
-                );
-            }
-            unit.finish();
-            Ok(())
+            Ok(lacking)
         }
         Ok(None) => {
             context.reply.null_array();
-            Ok(())
+            Ok(None)
         }
         Err(retry) => Err(retry),
     };
     drop(on_data);
     drop(requests);
-    if let Err(retry) = begun {
-        context.session.queued = Some(queued);
-        return Progress::Waiting(Pending::Exec(retry));
+    match begun {
+        Err(retry) => {
+            context.session.queued = Some(queued);
+            return Progress::Waiting(Pending::Exec(retry));
+        }
+        Ok(Some(error)) => refuse(context, &error),
+        Ok(None) => exec_ended(context),
     }
-    exec_ended(context);
     Progress::Done(AfterReply::KeepOpen)
 }
 
