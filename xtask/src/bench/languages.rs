@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::figures::Figures;
 use super::in_process::{self, Row as Benchmark};
 use super::load::{Generator, must_succeed};
-use super::socket::{self, PERMISSIONS, PIPELINED, WORKLOADS};
+use super::socket::{self, PIPELINED, WORKLOADS};
 use super::valkey;
 use crate::binaries::BuildProfile;
 use crate::examples::{self, Function};
@@ -28,6 +28,9 @@ const LANGUAGES: [(&str, Option<&str>); 6] = [
     ("JavaScript", Some("javascript")),
     ("Python", Some("python")),
 ];
+
+/// What the functions may do. Languages differ in the commands that theirs send.
+const PERMISSIONS: &str = r#"{"allowed_keys":["ratelimit:*","user:*"],"allow_write":true}"#;
 
 /// The contender in Valkey.
 pub(super) const LUA: &str = "Lua";
