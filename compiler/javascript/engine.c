@@ -1311,8 +1311,8 @@ static void use_positions(char *table, uint32_t len)
     positions = (const struct position *)(at + 4);
 }
 
-/* Evaluates a program, once, after the start. The source is followed by a zero byte. Returns the triggers and schedules that it
- * declares and the names of its entries, each with a line feed at its end, or an error. */
+/* Evaluates a program, once, after the start. The source is followed by a zero byte. Returns the triggers and
+ * schedules that it declares and the names of its entries, each with a line feed at its end, or an error. */
 EXPORT(__engine_evaluate)
 const struct outcome *engine_evaluate(char *source, uint32_t len, char *name, char *table, uint32_t table_len)
 {

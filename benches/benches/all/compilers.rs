@@ -60,7 +60,7 @@ fn wasmtime_compile(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::write(to, artifact)
 }
 
-/// What one compiler's turns took, in milliseconds: by the clock, and of processors.
+/// Times of one compiler's turns, in milliseconds: by the clock, and of processors.
 #[derive(Default)]
 struct Turns {
     times: Vec<f64>,

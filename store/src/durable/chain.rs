@@ -34,7 +34,7 @@ const BUFFER_BYTES: usize = 64 << 10;
 /// A batch of commits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Head {
-    /// Where it begins in its file.
+    /// Offset of its start in its file.
     offset: u64,
     /// The engine's number of it.
     sequence: u64,
@@ -288,7 +288,7 @@ mod tests {
     use super::{Batches, Chain, CommitNumbers, Disk, Head, first_gap, journals};
     use crate::durable::disk::versioned;
 
-    /// What is missing after batches with these numbers of the commit before and of the last.
+    /// The gap after batches with these numbers of the commit before and of the last.
     fn missing(from: Option<u64>, batches: &[(u64, u64)]) -> Vec<(u64, u64)> {
         let mut chain = Chain {
             last: from,

@@ -49,7 +49,7 @@ impl CommitNumbers {
     /// Bytes of both numbers.
     pub(super) const LEN: usize = 16;
 
-    /// What a batch without commits says, or the first batch of a copy: that up to this one all is there.
+    /// The claim of a batch without commits, or of the first batch of a copy: up to this one, all is there.
     pub(super) fn none_after(last: u64) -> Self {
         Self {
             previous: Some(last),

@@ -59,7 +59,7 @@ pub(super) struct Within {
 }
 
 impl Within {
-    /// How much more processor time the compiler here takes than wasmtime's, turn by turn.
+    /// Ratio of the processor time of the compiler here to that of wasmtime's, turn by turn.
     pub(super) fn ratio(&self) -> Figures {
         self.ours_processor.over(&self.wasmtimes_processor)
     }

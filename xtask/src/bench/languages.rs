@@ -29,7 +29,7 @@ const LANGUAGES: [(&str, Option<&str>); 6] = [
     ("Python", Some("python")),
 ];
 
-/// What the functions may do. Languages differ in the commands that theirs send.
+/// Permissions of the functions. Languages differ in the commands that theirs send.
 const PERMISSIONS: &str = r#"{"allowed_keys":["ratelimit:*","user:*"],"allow_write":true}"#;
 
 /// The contender in Valkey.

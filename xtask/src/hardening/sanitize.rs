@@ -19,7 +19,7 @@ use crate::workspace::{Target, Workspace};
 pub(crate) struct Options {
     /// Crates whose tests are run, without their prefix `ferrite-`; all that have unsafe code, if none is named
     crates: Vec<String>,
-    /// What is looked for
+    /// Kind of faults that are looked for
     #[arg(long, value_enum, default_value_t = Sanitizer::Address)]
     sanitizer: Sanitizer,
     /// Build the standard library with the sanitizer, too (needs a nightly compiler and `rust-src`)
@@ -81,12 +81,12 @@ const LEFT_OUT: [(&str, &str); 5] = [
     ),
 ];
 
-/// What the address sanitizer is told. The engine handles the faults of guests by signals, and runs some calls on
+/// Options of the address sanitizer. The engine handles the faults of guests by signals, and runs some calls on
 /// stacks of its own.
 const ADDRESS_OPTIONS: &str = "handle_segv=0:handle_sigbus=0:handle_sigill=0:handle_sigfpe=0:\
     allow_user_segv_handler=1:detect_stack_use_after_return=0:detect_leaks=1";
 
-/// What cargo says of a program that it has built.
+/// Cargo's message about a program that it has built.
 #[derive(Deserialize)]
 struct Built {
     manifest_path: PathBuf,

@@ -30,7 +30,7 @@ pub(super) struct NativeInstance {
     memory: Memory,
     /// The globals that the program can change.
     globals: Vec<Global>,
-    /// What all programs on the engine begin with.
+    /// The memory that all programs on the engine begin with.
     base: Vec<u8>,
     time_max: Duration,
 }
