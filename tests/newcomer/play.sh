@@ -56,9 +56,10 @@ fi
 
 step() { printf '\n== %s (%d s)\n' "$*" "$SECONDS"; }
 fail() { printf 'FAILED: %s\n' "$*" >&2; exit 1; }
-# Runs a command as the newcomer: nothing of this environment but where Rust is.
+# Runs a command as the newcomer: nothing of this environment but where Rust is. With `how=exec`, in the place of
+# this shell, so that a signal to it reaches the command.
 alone() {
-  env -i HOME="$folder/home" TERM=dumb LANG=C.UTF-8 \
+  ${how:-} env -i HOME="$folder/home" TERM=dumb LANG=C.UTF-8 \
     CARGO_HOME="$cargo_home" RUSTUP_HOME="$rustup_home" \
     PATH="$folder/ferrite/target/bin/demo:$cargo_home/bin:/usr/sbin:/usr/bin:/sbin:/bin" "$@"
 }
@@ -97,7 +98,7 @@ expect "2 passed, 0 failed" alone env "${as_told[@]}" ferrite-wasmc test
 expect "(integer) 1" alone env "${as_told[@]}" ferrite-wasmc run . --key api:1 --arg 100 --arg 60
 
 step "A server, and the function on it"
-alone ferrite-server --port 0 >"$folder/server.log" 2>&1 &
+how=exec alone ferrite-server --port 0 >"$folder/server.log" 2>&1 &
 server=$!
 trap 'kill "$server" 2>/dev/null || true; [ -n "${1:-}" ] || rm -rf "$folder"' EXIT
 until grep -q '^ready ' "$folder/server.log"; do
