@@ -44,7 +44,8 @@ pub(crate) fn load(
     // SAFETY: `deserialize_open_file` needs two things. First, the bytes must be what wasmtime's
     // compiler emitted, unchanged: a `VerifiedArtifact` is made only by the cache, after the
     // blake3 digest of the bytes behind this very descriptor was found equal to the digest of
-    // what our compiler published. Second, the file must not change while the module lives: the
+    // what our compiler published. (Behind the code of an engine may stand its base, which wasmtime does
+    // not read: an ELF file ends where its own headers say.) Second, the file must not change while the module lives: the
     // cache's directory belongs to our user alone and its files are never rewritten, only
     // unlinked, which leaves the mapped inode alone; an artifact in memory is sealed against
     // writing.
