@@ -98,7 +98,7 @@ expect "2 passed, 0 failed" alone env "${as_told[@]}" ferrite-wasmc test
 expect "(integer) 1" alone env "${as_told[@]}" ferrite-wasmc run . --key api:1 --arg 100 --arg 60
 
 step "A server, and the function on it"
-how=exec alone ferrite-server --port 0 >"$folder/server.log" 2>&1 &
+how="exec" alone ferrite-server --port 0 >"$folder/server.log" 2>&1 &
 server=$!
 trap 'kill "$server" 2>/dev/null || true; [ -n "${1:-}" ] || rm -rf "$folder"' EXIT
 until grep -q '^ready ' "$folder/server.log"; do
