@@ -24,7 +24,9 @@ pub(super) fn metered(
     ranges: &mut Ranges,
 ) -> Result<Body, MeterError> {
     let charges = if plan.pays_for_itself(place) {
-        regions::charges(body, |function| plan.paid_by_caller(function))?
+        regions::charges(body, plan.checks_at_entry(place), |function| {
+            plan.callee(function)
+        })?
     } else {
         Vec::new()
     };
@@ -40,7 +42,7 @@ pub(super) fn metered(
         while let Some(charge) = charges.next_if(|charge| charge.at == at) {
             out.extend_from_slice(&bytes[copied - start..at - start]);
             copied = at;
-            pay::constant(&mut InstructionSink::new(&mut out), added, charge.units);
+            pay::constant(&mut InstructionSink::new(&mut out), added, charge);
             places.push((at, out.len()));
         }
         if let Some(function) = ranges.instead_of(&operator) {

@@ -2,7 +2,7 @@
 
 use wasmparser::{Error, FunctionBody, Operator};
 
-use super::regions::{ENTRY, units};
+use super::regions::{Callee, ENTRY, units};
 
 /// Units on the longest and on the shortest path through a function to its return.
 ///
@@ -11,13 +11,19 @@ use super::regions::{ENTRY, units};
 pub(super) struct Paths {
     pub(super) longest: u64,
     pub(super) shortest: u64,
+    /// Units on the longest path, with those that callees pay for themselves without a check.
+    pub(super) with_callees: u64,
 }
 
 impl Paths {
-    fn and(self, units: u64) -> Self {
+    fn and(self, units: u64, inside: u64) -> Self {
         Self {
             longest: self.longest.saturating_add(units),
             shortest: self.shortest.saturating_add(units),
+            with_callees: self
+                .with_callees
+                .saturating_add(units)
+                .saturating_add(inside),
         }
     }
 
@@ -26,6 +32,7 @@ impl Paths {
             (Some(one), Some(other)) => Some(Self {
                 longest: one.longest.max(other.longest),
                 shortest: one.shortest.min(other.shortest),
+                with_callees: one.with_callees.max(other.with_callees),
             }),
             (one, other) => one.or(other),
         }
@@ -40,11 +47,10 @@ struct Frame {
     other_arm: Option<Paths>,
 }
 
-/// Measures a body without loops; `callee` returns the cost of a called function, besides the call
-/// itself.
+/// Measures a body without loops; `callee` returns the cost of a called function.
 pub(super) fn measure(
     body: &FunctionBody<'_>,
-    callee: impl Fn(u32) -> u64,
+    callee: impl Fn(u32) -> Callee,
 ) -> Result<Paths, Error> {
     let mut frames = vec![Frame {
         at_end: None,
@@ -53,16 +59,20 @@ pub(super) fn measure(
     let mut now = Some(Paths {
         longest: ENTRY,
         shortest: ENTRY,
+        with_callees: ENTRY,
     });
     let mut trapped = None;
     let mut operators = body.get_operators_reader()?;
     while !operators.eof() {
         let operator = operators.read()?;
         let mut cost = units(&operator);
+        let mut inside = 0;
         if let Operator::Call { function_index } = operator {
-            cost = cost.saturating_add(callee(function_index));
+            let callee = callee(function_index);
+            cost = cost.saturating_add(callee.paid);
+            inside = callee.unchecked.unwrap_or(0);
         }
-        now = now.map(|paths| paths.and(cost));
+        now = now.map(|paths| paths.and(cost, inside));
         let out_of_all = frames.len() as u32 - 1;
         let mut branch = |depth: u32, now: Option<Paths>| {
             let at = frames.len().checked_sub(1 + depth as usize);
@@ -117,10 +127,10 @@ pub(super) fn measure(
         }
     }
     // A body without loops returns or traps.
-    let all = Paths::or(now, trapped).map_or(ENTRY, |paths| paths.longest);
-    let shortest = now.or(trapped).map_or(ENTRY, |paths| paths.shortest);
+    let all = Paths::or(now, trapped);
     Ok(Paths {
-        longest: all,
-        shortest,
+        longest: all.map_or(ENTRY, |paths| paths.longest),
+        shortest: now.or(trapped).map_or(ENTRY, |paths| paths.shortest),
+        with_callees: all.map_or(ENTRY, |paths| paths.with_callees),
     })
 }

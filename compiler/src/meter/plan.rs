@@ -10,6 +10,7 @@ use wasmparser::{
 
 use super::MeterError;
 use super::paths::{self, Paths};
+use super::regions::Callee;
 use crate::split::EntryFunctions;
 
 /// A function's callers pay for it if its longest path costs no more than this, in units …
@@ -17,6 +18,10 @@ const CALLER_PAYS_ALWAYS: u64 = 64;
 
 /// … or no more than this, and no more than twice its shortest path.
 const CALLER_PAYS_EVEN: u64 = 4096;
+
+/// A function without loops and without calls of unknown length does not look at the fuel if its
+/// longest path costs no more than this, in units.
+const UNCHECKED_MAX: u64 = 4096;
 
 /// Numbers of a module's items, imports included.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,15 +42,25 @@ pub(super) struct Plan {
     pub(super) data_lens: Vec<u32>,
     /// Number of elements of each element segment.
     pub(super) element_lens: Vec<u32>,
-    /// Units that callers pay for each function that the module defines; `None` if it pays for
-    /// itself.
-    paid_by_callers: Vec<Option<u64>>,
+    /// Cost of each function that the module defines.
+    costs: Vec<Cost>,
+}
+
+/// Cost of a function.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cost {
+    /// Units that callers pay; `None` if it pays for itself.
+    paid_by_callers: Option<u64>,
+    /// Most units that a call pays, callees included, if nothing in it looks at the fuel.
+    unchecked: Option<u64>,
 }
 
 /// Properties of one function, read before any decision.
 #[derive(Default)]
 struct Facts {
     loops: bool,
+    /// True if it calls functions that are known only when it runs.
+    indirect: bool,
     /// Functions of the module that it calls directly, as places in the code section.
     callees: Vec<usize>,
 }
@@ -67,7 +82,7 @@ impl Plan {
             .iter()
             .map(|body| Facts::read(body, imported, &mut named))
             .collect::<Result<Vec<_>, _>>()?;
-        plan.paid_by_callers = decide(
+        plan.costs = decide(
             &bodies,
             &facts,
             |place| named.contains(&(imported + place as u32)),
@@ -166,20 +181,44 @@ impl Plan {
 
     /// Returns the number of functions that the module defines.
     pub(super) fn functions(&self) -> usize {
-        self.paid_by_callers.len()
+        self.costs.len()
     }
 
     /// Returns true if the function at this place of the code section has its own charges.
     pub(super) fn pays_for_itself(&self, place: usize) -> bool {
-        self.paid_by_callers.get(place).is_none_or(Option::is_none)
+        let cost = self.costs.get(place);
+        cost.is_none_or(|cost| cost.paid_by_callers.is_none())
     }
 
-    /// Returns the units that a call of this function costs its caller, besides the call itself.
-    pub(super) fn paid_by_caller(&self, function: u32) -> u64 {
-        function
-            .checked_sub(self.counts.imported_functions)
-            .and_then(|place| self.paid_by_callers.get(place as usize).copied().flatten())
-            .unwrap_or(0)
+    /// Returns true if the function at this place of the code section looks at the fuel where it
+    /// begins.
+    pub(super) fn checks_at_entry(&self, place: usize) -> bool {
+        let cost = self.costs.get(place);
+        cost.is_none_or(|cost| cost.unchecked.is_none())
+    }
+
+    /// Returns the cost of a function for those that call it.
+    pub(super) fn callee(&self, function: u32) -> Callee {
+        callee(&self.costs, function, self.counts.imported_functions)
+    }
+}
+
+/// Returns the cost of a function for those that call it, by those that the module defines.
+fn callee(costs: &[Cost], function: u32, imported: u32) -> Callee {
+    let Some(place) = function.checked_sub(imported) else {
+        // The host charges for its own work, and looks at the fuel when that is more than a slice.
+        return Callee {
+            paid: 0,
+            unchecked: Some(0),
+        };
+    };
+    let Cost {
+        paid_by_callers,
+        unchecked,
+    } = costs.get(place as usize).copied().unwrap_or_default();
+    Callee {
+        paid: paid_by_callers.unwrap_or(0),
+        unchecked,
     }
 }
 
@@ -209,6 +248,7 @@ impl Facts {
                         facts.callees.push(place as usize);
                     }
                 }
+                Operator::CallIndirect { .. } | Operator::CallRef { .. } => facts.indirect = true,
                 Operator::RefFunc { function_index } => {
                     named.insert(function_index);
                 }
@@ -236,14 +276,14 @@ enum Known {
     Decided,
 }
 
-/// Decides the units that callers pay for every function, callees first.
+/// Decides the cost of every function, callees first.
 fn decide(
     bodies: &[FunctionBody<'_>],
     facts: &[Facts],
     is_named: impl Fn(usize) -> bool,
     imported: u32,
-) -> Result<Vec<Option<u64>>, MeterError> {
-    let mut paid: Vec<Option<u64>> = vec![None; facts.len()];
+) -> Result<Vec<Cost>, MeterError> {
+    let mut costs = vec![Cost::default(); facts.len()];
     let mut known = vec![Known::Nothing; facts.len()];
     // An explicit stack: a chain of calls may be as long as the number of functions.
     let mut stack: Vec<(usize, usize)> = Vec::new();
@@ -255,7 +295,7 @@ fn decide(
         while let Some((place, next)) = stack.last_mut() {
             let place = *place;
             known[place] = Known::Begun;
-            if facts[place].loops || is_named(place) {
+            if facts[place].loops {
                 // Its callees are decided separately.
                 known[place] = Known::Decided;
                 stack.pop();
@@ -275,21 +315,29 @@ fn decide(
                 continue;
             }
             let paths = paths::measure(&bodies[place], |function| {
-                function
-                    .checked_sub(imported)
-                    .and_then(|place| paid[place as usize])
-                    .unwrap_or(0)
+                callee(&costs, function, imported)
             })?;
-            paid[place] = callers_pay(paths);
+            let checks = |place: &usize| costs[*place].unchecked.is_none();
+            let quiet = !facts[place].indirect
+                && paths.with_callees <= UNCHECKED_MAX
+                && !facts[place].callees.iter().any(checks);
+            costs[place] = Cost {
+                paid_by_callers: callers_pay(paths).filter(|_| !is_named(place)),
+                unchecked: quiet.then_some(paths.with_callees),
+            };
             known[place] = Known::Decided;
             stack.pop();
         }
     }
-    Ok(paid)
+    Ok(costs)
 }
 
 /// Returns the units that callers pay for a function without loops; `None` if it pays for itself.
-fn callers_pay(Paths { longest, shortest }: Paths) -> Option<u64> {
+fn callers_pay(
+    Paths {
+        longest, shortest, ..
+    }: Paths,
+) -> Option<u64> {
     let even = longest <= CALLER_PAYS_EVEN && longest <= 2 * shortest;
     (longest <= CALLER_PAYS_ALWAYS || even).then_some(longest)
 }

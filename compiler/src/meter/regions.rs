@@ -3,12 +3,26 @@
 //! The code is cut into regions: each runs from start to end or not at all, except for traps. Each
 //! except the first knows the region that always runs before it and after which it runs at most
 //! once. Cheap regions are paid there.
+//!
+//! A charge only has to look at the fuel where much may have run since the last one that did: at the
+//! head of a loop, and after a number of units, a smaller one where functions that look at it
+//! themselves were called in between.
 
 use wasmparser::{Error, FunctionBody, Operator};
 
 /// Units that a charge may pay ahead for code that may not run; or as many as the charge's own, if
 /// those are more.
 const AHEAD: u64 = 16;
+
+/// Units of code, at most, between two looks at the fuel.
+const BETWEEN_CHECKS: u64 = 16 << 10;
+
+/// The same if functions that look at the fuel were called in between.
+///
+/// When calls that are nested as deep as the stack allows return one after the other, each may run so
+/// many units without a look: some 4 million in all, about a millisecond. Code that was paid for before
+/// the call is not looked at: it costs at most as much as what looked at the fuel on the way down.
+const BETWEEN_CHECKS_AFTER_CALLS: u64 = 512;
 
 /// Units for entering a function, besides its instructions.
 pub(super) const ENTRY: u64 = 1;
@@ -40,12 +54,26 @@ pub(super) fn conditional_branch(operator: &Operator<'_>) -> Option<u32> {
     }
 }
 
+/// Cost of a function for those that call it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Callee {
+    /// Units that the caller pays, besides the call itself.
+    pub(super) paid: u64,
+    /// Most units that the function pays for itself without looking at the fuel; `None` if it looks, or
+    /// may call one that does.
+    pub(super) unchecked: Option<u64>,
+}
+
 /// A region of code.
 #[derive(Debug)]
 struct Region {
     /// Offset of its first instruction in the source.
     at: usize,
     units: u64,
+    /// Units that callees pay for themselves without a look at the fuel.
+    inside: u64,
+    /// True if it calls functions that look at the fuel, or may do so.
+    calls: bool,
     /// The region that runs before this one and after which it runs at most once; `None` for the
     /// function's first.
     after: Option<usize>,
@@ -58,6 +86,8 @@ struct Region {
 pub(super) struct Charge {
     pub(super) at: usize,
     pub(super) units: u64,
+    /// True if the host is called when the fuel is negative then.
+    pub(super) checked: bool,
 }
 
 /// An open block.
@@ -76,24 +106,50 @@ enum Kind {
     If,
 }
 
-/// Returns a function's charges, in the order of the code.
-///
-/// `callee` returns the cost of a called function, besides the call itself.
-pub(super) fn charges(
-    body: &FunctionBody<'_>,
-    callee: impl Fn(u32) -> u64,
-) -> Result<Vec<Charge>, Error> {
-    Ok(place(&cut(body, callee)?))
+impl Region {
+    fn new(at: usize, units: u64, after: Option<usize>, head: bool) -> Self {
+        Self {
+            at,
+            units,
+            inside: 0,
+            calls: false,
+            after,
+            head,
+        }
+    }
+
+    /// Returns the units that it takes, those of its callees included.
+    fn all_units(&self) -> u64 {
+        self.units.saturating_add(self.inside)
+    }
 }
 
-fn cut(body: &FunctionBody<'_>, callee: impl Fn(u32) -> u64) -> Result<Vec<Region>, Error> {
+/// Returns a function's charges, in the order of the code.
+///
+/// `checked` is true if its first charge looks at the fuel. If it is not, the whole function costs
+/// little, and none does. `callee` returns the cost of a called function.
+pub(super) fn charges(
+    body: &FunctionBody<'_>,
+    checked: bool,
+    callee: impl Fn(u32) -> Callee,
+) -> Result<Vec<Charge>, Error> {
+    let mut charges = place(&cut(body, callee)?);
+    if !checked {
+        for charge in &mut charges {
+            charge.checked = false;
+        }
+    }
+    Ok(charges)
+}
+
+fn cut(body: &FunctionBody<'_>, callee: impl Fn(u32) -> Callee) -> Result<Vec<Region>, Error> {
     let mut operators = body.get_operators_reader()?;
-    let mut regions = vec![Region {
-        at: operators.original_position(),
-        units: ENTRY,
-        after: None,
-        head: false,
-    }];
+    let mut regions = vec![Region::new(
+        operators.original_position(),
+        ENTRY,
+        None,
+        false,
+    )];
     let mut frames = vec![Frame {
         kind: Kind::Block,
         opened: Some(0),
@@ -103,21 +159,25 @@ fn cut(body: &FunctionBody<'_>, callee: impl Fn(u32) -> u64) -> Result<Vec<Regio
     while !operators.eof() {
         let operator = operators.read()?;
         let next = operators.original_position();
+        let mut is_long = false;
         if let Some(now) = now {
             let region: &mut Region = &mut regions[now];
             region.units += units(&operator);
-            if let Operator::Call { function_index } = operator {
-                region.units = region.units.saturating_add(callee(function_index));
+            match operator {
+                Operator::Call { function_index } => {
+                    let Callee { paid, unchecked } = callee(function_index);
+                    region.units = region.units.saturating_add(paid);
+                    region.inside = region.inside.saturating_add(unchecked.unwrap_or(0));
+                    region.calls |= unchecked.is_none();
+                }
+                Operator::CallIndirect { .. } | Operator::CallRef { .. } => region.calls = true,
+                _ => {}
             }
+            is_long = region.all_units() > BETWEEN_CHECKS / 2;
         }
         let mut begin = |after: Option<usize>, head: bool| {
             after.map(|after| {
-                regions.push(Region {
-                    at: next,
-                    units: 0,
-                    after: Some(after),
-                    head,
-                });
+                regions.push(Region::new(next, 0, Some(after), head));
                 regions.len() - 1
             })
         };
@@ -184,6 +244,8 @@ fn cut(body: &FunctionBody<'_>, callee: impl Fn(u32) -> u64) -> Result<Vec<Regio
                 {
                     branch(depth);
                     now = begin(now, false);
+                } else if is_long {
+                    now = begin(now, false);
                 }
             }
         }
@@ -193,43 +255,80 @@ fn cut(body: &FunctionBody<'_>, callee: impl Fn(u32) -> u64) -> Result<Vec<Regio
 
 /// Pays for each region at its start, or ahead of it.
 fn place(regions: &[Region]) -> Vec<Charge> {
-    /// Units paid at the start of a region.
+    /// Payment at the start of a region.
     #[derive(Clone, Copy, Default)]
     struct Paid {
         own: u64,
         ahead: u64,
+        checked: bool,
+    }
+    /// Decisions about a region, and sums over those before it, in the order of the code.
+    struct Placed {
+        /// The region that pays for it.
+        payer: usize,
+        /// The last region that looks at the fuel and always runs before it, or itself.
+        checker: usize,
+        units_before: u64,
+        calls_before: usize,
     }
     let mut paid = vec![Paid::default(); regions.len()];
-    // The region that pays for each region.
-    let mut payer: Vec<usize> = Vec::with_capacity(regions.len());
+    let mut placed: Vec<Placed> = Vec::with_capacity(regions.len());
+    let (mut units, mut calls) = (0_u64, 0);
     for (index, region) in regions.iter().enumerate() {
-        let ahead = match region.after {
-            Some(after) if !region.head => {
-                let payer = payer[after];
-                let Paid { own, ahead } = paid[payer];
-                (ahead.saturating_add(region.units) <= own.max(AHEAD)).then_some(payer)
-            }
-            _ => None,
-        };
-        match ahead {
-            Some(before) => {
-                paid[before].ahead += region.units;
-                payer.push(before);
-            }
-            None => {
-                // A loop without any instruction that costs a unit still pays one.
-                paid[index].own = region.units.max(u64::from(region.head));
-                payer.push(index);
-            }
+        let (units_before, calls_before) = (units, calls);
+        units = units.saturating_add(region.all_units());
+        calls += usize::from(region.calls);
+        let before = region.after.map(|after| &placed[after]);
+        // What runs between a look at the fuel and a region after it stands between them: only loops
+        // lead back, to a head that looks again.
+        let last = before.map(|before| (before.checker, &placed[before.checker]));
+        let since_check = last.map_or(u64::MAX, |(_, last)| units - last.units_before);
+        let called = last.is_some_and(|(_, last)| calls_before > last.calls_before);
+        let is_far = since_check > BETWEEN_CHECKS;
+        let ahead = before.map(|before| before.payer).filter(|&payer| {
+            let Paid { own, ahead, .. } = paid[payer];
+            !region.head && !is_far && ahead.saturating_add(region.units) <= own.max(AHEAD)
+        });
+        let payer = ahead.unwrap_or(index);
+        if ahead.is_some() {
+            paid[payer].ahead += region.units;
+        } else {
+            // A loop without any instruction that costs a unit still pays one.
+            let own = region.units.max(u64::from(region.head));
+            let is_due = is_far || called && since_check > BETWEEN_CHECKS_AFTER_CALLS;
+            paid[index] = Paid {
+                own,
+                ahead: 0,
+                checked: own > 0 && (region.head || is_due),
+            };
         }
+        placed.push(Placed {
+            payer,
+            checker: match last {
+                Some((checker, _)) if !paid[index].checked => checker,
+                _ => index,
+            },
+            units_before,
+            calls_before,
+        });
     }
     regions
         .iter()
         .zip(paid)
-        .map(|(region, Paid { own, ahead })| Charge {
-            at: region.at,
-            units: own.saturating_add(ahead),
-        })
+        .map(
+            |(
+                region,
+                Paid {
+                    own,
+                    ahead,
+                    checked,
+                },
+            )| Charge {
+                at: region.at,
+                units: own.saturating_add(ahead),
+                checked,
+            },
+        )
         .filter(|charge| charge.units > 0)
         .collect()
 }

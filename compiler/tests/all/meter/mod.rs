@@ -1,5 +1,6 @@
 //! The metering pass, held against wasmtime's own count of instructions and against plain modules.
 
+mod checks;
 mod modules;
 mod offsets;
 
@@ -26,6 +27,8 @@ struct Used {
     slices: u64,
     /// Units after which it is stopped.
     max: i64,
+    /// Most units used beyond a slice when the host was called.
+    late: i64,
 }
 
 struct Metered {
@@ -52,11 +55,13 @@ impl Metered {
             let left = fuel.get(&mut caller).i64().expect("it is an i64");
             let used = caller.data_mut();
             used.slices += 1;
-            used.granted += SLICE;
-            if used.granted - SLICE - left > used.max {
+            used.late = used.late.max(-left);
+            let so_far = used.granted - left;
+            if so_far > used.max {
                 return Err(Trap::OutOfFuel.into());
             }
-            fuel.set(&mut caller, Val::I64(left + SLICE))
+            used.granted = so_far + SLICE;
+            fuel.set(&mut caller, Val::I64(SLICE))
         });
         let table = instance
             .get_table(&mut store, METER_HOOK_EXPORT)
