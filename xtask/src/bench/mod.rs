@@ -14,6 +14,7 @@ mod module;
 mod page;
 mod plot;
 mod quick;
+mod scaling;
 mod socket;
 mod store;
 mod upstream;
@@ -159,6 +160,10 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let docs = workspace.root.join("docs");
     if let Some((socket, _)) = &socket {
         write(&docs.join("benchmarks.svg"), &plot::throughput(socket))?;
+        write(
+            &docs.join("benchmarks-scaling.svg"),
+            &plot::scaling(&socket.scaling),
+        )?;
     }
     if let Some((module, machine)) = kept(workspace, Part::Module)? {
         let page = module::page(&machine, &module);

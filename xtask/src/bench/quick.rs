@@ -11,7 +11,7 @@ use super::figures::{Figures, Short};
 use super::in_process;
 use super::load::Shape;
 use super::module::{self, Module};
-use super::socket::{self, ALONE, ISOLATIONS, PIPELINED, SINGLE, Socket};
+use super::socket::{self, ALONE, Durability, ISOLATIONS, PIPELINED, SINGLE, Socket};
 use crate::binaries::BuildProfile;
 use crate::run::heading;
 use crate::workspace::Workspace;
@@ -65,6 +65,15 @@ fn table(socket: &Socket, module: &Module, in_process: &[(String, f64)]) -> Stri
             let lua = socket.rates(workload, "lua", *shape);
             let cells = cells(|isolation| socket.rates(workload, isolation, *shape), lua);
             row(&format!("socket, {workload} / Lua"), load(*shape), cells);
+            if socket::WRITING.contains(workload) {
+                let rates = |contender: &str| {
+                    let row = socket.row(Durability::Everysec, workload, contender, *shape);
+                    row.map(|row| &row.rates)
+                };
+                let cells = self::cells(rates, rates("lua"));
+                let name = format!("socket, {workload} / Lua, everysec");
+                row(&name, load(*shape), cells);
+            }
         }
     }
     for shape in [PIPELINED, SINGLE] {
@@ -129,10 +138,13 @@ mod tests {
             workload: workload.to_owned(),
             contender: contender.to_owned(),
             shape: PIPELINED,
+            durability: Durability::Memory,
             rates: [rate].into_iter().collect(),
+            processor: Figures::default(),
         };
         let socket = Socket {
             valkey_version: String::new(),
+            scaling: Vec::new(),
             rows: vec![
                 row("noop", "lua", 100.0),
                 row("noop", "reuse", 250.0),

@@ -8,11 +8,22 @@ use serde::{Deserialize, Serialize};
 
 use super::figures::Figures;
 use super::load::{Generator, Shape, must_succeed};
-use super::valkey;
+use super::{scaling, valkey};
 use crate::binaries::{self, BuildProfile};
 use crate::examples;
 use crate::server::{Server, free_port};
 use crate::workspace::Workspace;
+
+/// Use that both servers of a comparison make of their disks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Durability {
+    /// They keep nothing.
+    #[default]
+    Memory,
+    /// They write every change, and sync each second: the default of `ferrite-server`.
+    Everysec,
+}
 
 /// Many clients that pipeline: shows the cost of the server itself.
 pub(super) const PIPELINED: Shape = Shape {
@@ -35,6 +46,8 @@ pub(super) const ALONE: Shape = Shape {
 pub(super) struct Socket {
     pub(super) valkey_version: String,
     pub(super) rows: Vec<Row>,
+    /// Rates by connections and pipelines.
+    pub(super) scaling: Vec<scaling::Row>,
 }
 
 /// The figures of one contender with one workload.
@@ -43,17 +56,35 @@ pub(super) struct Row {
     pub(super) workload: String,
     pub(super) contender: String,
     pub(super) shape: Shape,
+    pub(super) durability: Durability,
     /// Replies a second, one figure a round.
     pub(super) rates: Figures,
+    /// Processor time that the server took for a request, in microseconds, one figure a round. It does
+    /// not depend on how fast the load comes.
+    pub(super) processor: Figures,
 }
 
 impl Socket {
-    /// The rates of one contender, if it took part.
+    /// The figures of one contender, if it took part.
+    pub(super) fn row(
+        &self,
+        durability: Durability,
+        workload: &str,
+        contender: &str,
+        shape: Shape,
+    ) -> Option<&Row> {
+        self.rows.iter().find(|row| {
+            row.workload == workload
+                && row.contender == contender
+                && row.shape == shape
+                && row.durability == durability
+        })
+    }
+
+    /// The rates of one contender in memory, if it took part.
     pub(super) fn rates(&self, workload: &str, contender: &str, shape: Shape) -> Option<&Figures> {
-        let row = |row: &&Row| {
-            row.workload == workload && row.contender == contender && row.shape == shape
-        };
-        self.rows.iter().find(row).map(|row| &row.rates)
+        let row = self.row(Durability::Memory, workload, contender, shape);
+        row.map(|row| &row.rates)
     }
 }
 
@@ -89,6 +120,9 @@ pub(super) const WORKLOADS: &[Workload] = &[
     ("sum", &[], &["1000000"], &[ALONE]),
 ];
 
+/// The workloads that write, which are measured on disk too.
+pub(super) const WRITING: &[&str] = &["set", "get_set", "rate_limit", "validate_user"];
+
 /// Number of users to validate: one for each key of the load.
 const USERS: u32 = super::load::KEYS;
 
@@ -102,8 +136,43 @@ struct Turn {
     workload: &'static str,
     contender: &'static str,
     shape: Shape,
+    durability: Durability,
     command: Vec<String>,
     on_valkey: bool,
+}
+
+/// Two servers that do the same with their disks.
+struct Pair {
+    ferrite: Server,
+    valkey: Server,
+}
+
+impl Pair {
+    fn start(
+        workspace: &Workspace,
+        profile: BuildProfile,
+        folder: &Path,
+        durability: Durability,
+    ) -> Result<Self> {
+        super::empty(folder)?;
+        Ok(Self {
+            valkey: valkey::start_keeping(workspace, folder, durability)?,
+            ferrite: start_keeping(workspace, profile, folder, durability)?,
+        })
+    }
+
+    fn server(&self, on_valkey: bool) -> &Server {
+        if on_valkey {
+            &self.valkey
+        } else {
+            &self.ferrite
+        }
+    }
+
+    fn stop(self) -> Result<()> {
+        self.ferrite.stop()?;
+        self.valkey.stop()
+    }
 }
 
 /// Measures everything, each contender once a round.
@@ -118,58 +187,91 @@ pub(super) fn measure(
 ) -> Result<Socket> {
     let generator = Generator::find()?;
     let folder = workspace.target.join("bench/socket");
-    super::empty(&folder)?;
-    let valkey = valkey::start(workspace, &folder)?;
-    let ferrite = start(workspace, profile, &folder)?;
-    let isolations = load_functions(workspace, &ferrite)?;
-    register_users(&ferrite);
-    register_users(&valkey);
+    let pair =
+        |name: &str, durability| Pair::start(workspace, profile, &folder.join(name), durability);
+    let (memory, disk) = (
+        pair("memory", Durability::Memory)?,
+        pair("disk", Durability::Everysec)?,
+    );
+    let mut isolations = Vec::new();
+    for pair in [&memory, &disk] {
+        isolations = load_functions(workspace, &pair.ferrite)?;
+        register_users(&pair.ferrite);
+        register_users(&pair.valkey);
+    }
+    let server = |turn: &Turn| match turn.durability {
+        Durability::Memory => memory.server(turn.on_valkey),
+        Durability::Everysec => disk.server(turn.on_valkey),
+    };
     let plan = plan(&isolations);
     for turn in &plan {
-        let server = if turn.on_valkey { &valkey } else { &ferrite };
-        must_succeed(server, &turn.command)?;
+        must_succeed(server(turn), &turn.command)?;
     }
 
     let row = |turn: &Turn| Row {
         workload: turn.workload.to_owned(),
         contender: turn.contender.to_owned(),
         shape: turn.shape,
+        durability: turn.durability,
         rates: Figures::default(),
+        processor: Figures::default(),
     };
     let mut rows: Vec<Row> = plan.iter().map(row).collect();
     for round in 1..=rounds {
         for (turn, row) in plan.iter().zip(&mut rows) {
-            let server = if turn.on_valkey { &valkey } else { &ferrite };
-            let rate = generator.rate(server, turn.shape, &turn.command, seconds)?;
+            let server = server(turn);
+            let before = server.processor_seconds()?;
+            let counted = generator.counted(server, turn.shape, &turn.command, seconds)?;
+            let processor = server.processor_seconds()? - before;
+            let rate = counted.last.rate;
             let Shape {
                 connections,
                 pipeline,
             } = turn.shape;
             println!(
-                "{round}/{rounds}  {:<12} {:<8} -c {connections:<2} -P {pipeline:<2} {rate:>12.0}/s",
-                turn.workload, turn.contender
+                "{round}/{rounds}  {:<12} {:<8} -c {connections:<2} -P {pipeline:<2} {:<8} {rate:>12.0}/s",
+                turn.workload,
+                turn.contender,
+                match turn.durability {
+                    Durability::Memory => "memory",
+                    Durability::Everysec => "everysec",
+                }
             );
             row.rates.push(rate);
+            row.processor
+                .push(processor * 1e6 / counted.requests as f64);
         }
     }
-    let valkey_version = valkey::version(&valkey);
-    ferrite.stop()?;
-    valkey.stop()?;
+    let valkey_version = valkey::version(&memory.valkey);
+    let scaling = scaling::measure(&generator, &memory.ferrite, &memory.valkey, seconds)?;
+    memory.stop()?;
+    disk.stop()?;
     Ok(Socket {
         valkey_version,
         rows,
+        scaling,
     })
 }
 
-/// Starts the server as it is shipped, with an empty store and only warnings in its log.
+/// Starts the server with an empty store in memory, and only warnings in its log.
 pub(super) fn start(workspace: &Workspace, profile: BuildProfile, folder: &Path) -> Result<Server> {
+    start_keeping(workspace, profile, folder, Durability::Memory)
+}
+
+fn start_keeping(
+    workspace: &Workspace,
+    profile: BuildProfile,
+    folder: &Path,
+    durability: Durability,
+) -> Result<Server> {
     let binary = binaries::server(workspace, profile)?;
     let wasmc = binaries::wasmc(workspace, profile)?;
     let port = free_port()?;
     let mut command = workspace.command(binary);
+    if durability == Durability::Memory {
+        command.args(["--store-persistent", "false"]);
+    }
     command
-        // Valkey is started without persistence too.
-        .args(["--store-persistent", "false"])
         // The sum of a million numbers needs more fuel than the default allows.
         .args(["--wasm-limits-max-fuel", "1000000000"])
         .args(["--log", "warn", "--port", &port.to_string(), "--dir"])
@@ -242,6 +344,16 @@ pub(super) fn function(name: &str, isolation: &str) -> String {
 }
 
 fn plan(isolations: &[&'static str]) -> Vec<Turn> {
+    let mut plan = plan_of(isolations, Durability::Memory);
+    let disk = plan_of(isolations, Durability::Everysec);
+    plan.extend(
+        disk.into_iter()
+            .filter(|turn| WRITING.contains(&turn.workload)),
+    );
+    plan
+}
+
+fn plan_of(isolations: &[&'static str], durability: Durability) -> Vec<Turn> {
     let words = |words: &[&str]| {
         words
             .iter()
@@ -253,12 +365,17 @@ fn plan(isolations: &[&'static str]) -> Vec<Turn> {
         for (workload, command) in [
             ("ping", words(&["PING"])),
             ("get", words(&["GET", "bench:__rand_int__"])),
+            (
+                "set",
+                words(&["SET", "bench:__rand_int__", "0123456789abcdef"]),
+            ),
         ] {
             for (contender, on_valkey) in [("ferrite", false), ("valkey", true)] {
                 plan.push(Turn {
                     workload,
                     contender,
                     shape,
+                    durability,
                     command: command.clone(),
                     on_valkey,
                 });
@@ -280,6 +397,7 @@ fn plan(isolations: &[&'static str]) -> Vec<Turn> {
                     workload,
                     contender,
                     shape: *shape,
+                    durability,
                     command,
                     on_valkey: false,
                 });
@@ -290,6 +408,7 @@ fn plan(isolations: &[&'static str]) -> Vec<Turn> {
                 workload,
                 contender: "lua",
                 shape: *shape,
+                durability,
                 command,
                 on_valkey: true,
             });
@@ -301,6 +420,30 @@ fn plan(isolations: &[&'static str]) -> Vec<Turn> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_writes_is_measured_on_disk_too() {
+        let plan = plan(&["fresh"]);
+        for (workload, on_disk) in [("set", true), ("rate_limit", true), ("noop", false)] {
+            for contender in ["fresh", "lua", "ferrite", "valkey"] {
+                let turns = |durability| {
+                    let is_it = |turn: &&Turn| {
+                        turn.workload == workload
+                            && turn.contender == contender
+                            && turn.durability == durability
+                    };
+                    plan.iter().filter(is_it).count()
+                };
+                let memory = turns(Durability::Memory);
+                let expected = if on_disk { memory } else { 0 };
+                assert_eq!(
+                    turns(Durability::Everysec),
+                    expected,
+                    "{workload} {contender}"
+                );
+            }
+        }
+    }
 
     #[test]
     fn both_sides_are_asked_for_the_same() {

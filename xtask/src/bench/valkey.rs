@@ -6,9 +6,21 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use ferrite_tests::Reply;
 
+use super::socket::Durability;
 use crate::server::{Server, free_port};
 use crate::tools::Python;
 use crate::workspace::Workspace;
+
+/// Arguments of a server that writes every change and syncs each second. A rewrite of the log during a
+/// turn would slow only this side.
+const EVERYSEC: &[&str] = &[
+    "--appendonly",
+    "yes",
+    "--appendfsync",
+    "everysec",
+    "--auto-aof-rewrite-percentage",
+    "0",
+];
 
 /// Starts a Valkey without persistence, with the functions of `benches/functions/peers.lua`.
 ///
@@ -16,6 +28,24 @@ use crate::workspace::Workspace;
 /// If it is not available, does not start, or refuses the functions.
 pub(super) fn start(workspace: &Workspace, folder: &Path) -> Result<Server> {
     start_with(workspace, folder, &[])
+}
+
+/// Does the same as [`start`], with this use of the disk.
+///
+/// # Errors
+/// As for [`start`].
+pub(super) fn start_keeping(
+    workspace: &Workspace,
+    folder: &Path,
+    durability: Durability,
+) -> Result<Server> {
+    let arguments: &[&str] = match durability {
+        Durability::Memory => &[],
+        Durability::Everysec => EVERYSEC,
+    };
+    // The later of two arguments counts.
+    let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
+    start_with(workspace, folder, &arguments)
 }
 
 /// Does the same as [`start`], with further arguments.
@@ -65,14 +95,8 @@ pub(super) fn start_durable(workspace: &Workspace, folder: &Path) -> Result<Serv
     let port = free_port()?;
     let mut command = workspace.command(binary);
     command
-        .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"])
-        // A rewrite of the log during a turn would slow only this side.
-        .args([
-            "--appendfsync",
-            "everysec",
-            "--auto-aof-rewrite-percentage",
-            "0",
-        ])
+        .args(["--bind", "127.0.0.1", "--save", ""])
+        .args(EVERYSEC)
         .args(["--port", &port.to_string(), "--dir"]);
     Server::start(command.arg(folder), port, &folder.join("valkey.log"))
 }

@@ -11,11 +11,12 @@ use super::cold::{Cold, Loads};
 use super::compile::{Compile, Within};
 use super::figures::cells::{or_dash, rates, spread, times};
 use super::figures::machine::Machine;
-use super::figures::{Figures, Short};
+use super::figures::{Figures, Rate, Short};
 use super::in_process::InProcess;
 use super::languages::Languages;
 use super::load::Shape;
-use super::socket::{ALONE, ISOLATIONS, PIPELINED, SINGLE, Socket};
+use super::scaling;
+use super::socket::{ALONE, Durability, ISOLATIONS, PIPELINED, SINGLE, Socket, WRITING};
 use super::store::Store;
 
 /// The figures of each part, with the machine that it was measured on.
@@ -127,36 +128,52 @@ fn calls(page: &mut String, socket: &Socket) -> std::fmt::Result {
     )?;
     writeln!(
         page,
-        "Replies a second, beside the same functions in Lua (`FCALL`) in Valkey {}, which keeps nothing on",
+        "Replies a second, beside the same functions in Lua (`FCALL`) in Valkey {}. Both servers keep nothing on disk",
         socket.valkey_version
     )?;
     writeln!(
         page,
-        "disk. Load by `redis-benchmark`, keys spread over ten thousand. `fresh` and `rewind` isolate each call,"
+        "in the tables *in memory*; in those *on disk*, both write every change and sync each second, which is the default"
     )?;
     writeln!(
         page,
-        "`reuse` serves many calls with one instance. The functions are in `benches/functions` and `examples`.\n"
+        "of `ferrite-server` (Valkey with its append-only file). Load by one `redis-benchmark` with one thread, keys spread"
     )?;
-    for (title, shape) in [
-        ("50 connections, pipelines of 16", PIPELINED),
-        ("50 connections, one request at a time", SINGLE),
+    writeln!(
+        page,
+        "over ten thousand; nothing is bound to a processor. With pipelines, the load is often the bound: the last columns"
+    )?;
+    writeln!(
+        page,
+        "are the processor time that each server took for a request, in microseconds. `fresh` and `rewind` isolate each"
+    )?;
+    writeln!(
+        page,
+        "call, `reuse` serves many calls with one instance. The functions are in `benches/functions` and `examples`.\n"
+    )?;
+    for (durability, place) in [
+        (Durability::Memory, "in memory"),
+        (Durability::Everysec, "on disk"),
     ] {
-        functions(
-            page,
-            socket,
-            title,
-            shape,
-            &["noop", "get_set", "rate_limit", "validate_user"],
-        )?;
+        for (load, shape) in [
+            ("50 connections, pipelines of 16", PIPELINED),
+            ("50 connections, one request at a time", SINGLE),
+        ] {
+            let workloads = ["noop", "get_set", "rate_limit", "validate_user"];
+            let title = format!("{load}, {place}");
+            functions(page, socket, &title, shape, durability, &workloads)?;
+        }
     }
     functions(
         page,
         socket,
         "One connection: the sum of the numbers up to a million",
         ALONE,
+        Durability::Memory,
         &["sum"],
     )?;
+    durable(page, socket)?;
+    scaling(page, socket)?;
 
     writeln!(page, "### Beside commands of the same server\n")?;
     writeln!(
@@ -191,26 +208,109 @@ fn functions(
     socket: &Socket,
     title: &str,
     shape: Shape,
+    durability: Durability,
     workloads: &[&str],
 ) -> std::fmt::Result {
     writeln!(page, "### {title}\n")?;
-    writeln!(page, "| function | isolation | wasm | Lua | ratio |")?;
-    writeln!(page, "|---|---|---|---|---|")?;
+    writeln!(
+        page,
+        "| function | isolation | wasm | Lua | ratio | wasm, µs | Lua, µs |"
+    )?;
+    writeln!(page, "|---|---|---|---|---|---|---|")?;
     for workload in workloads {
-        let lua = socket.rates(workload, "lua", shape);
+        let lua = socket.row(durability, workload, "lua", shape);
         for isolation in ISOLATIONS {
-            let Some(wasm) = socket.rates(workload, isolation, shape) else {
+            let Some(wasm) = socket.row(durability, workload, isolation, shape) else {
                 continue;
             };
-            let ratio = lua.map(|lua| times(&wasm.over(lua)));
             writeln!(
                 page,
-                "| `{workload}` | {isolation} | {} | {} | {} |",
-                rates(wasm),
-                or_dash(lua.map(rates)),
-                or_dash(ratio)
+                "| `{workload}` | {isolation} | {} | {} | {} | {} | {} |",
+                rates(&wasm.rates),
+                or_dash(lua.map(|lua| rates(&lua.rates))),
+                or_dash(lua.map(|lua| times(&wasm.rates.over(&lua.rates)))),
+                Short(wasm.processor.median()),
+                or_dash(lua.map(|lua| Short(lua.processor.median()).to_string())),
             )?;
         }
+    }
+    writeln!(page)
+}
+
+/// Writes what durability costs each server: the rate on disk beside that in memory.
+fn durable(page: &mut String, socket: &Socket) -> std::fmt::Result {
+    writeln!(page, "### On disk, of in memory\n")?;
+    writeln!(
+        page,
+        "The rate of each server on disk, in proportion to its own rate in memory in the same round; in the last two\n\
+         columns, its processor time for a request, in the same way.\n"
+    )?;
+    writeln!(
+        page,
+        "| load | request | ferrite-server | Valkey | ferrite-server, time | Valkey, time |\n|---|---|---|---|---|---|"
+    )?;
+    for (title, shape) in [("pipelines of 16", PIPELINED), ("one at a time", SINGLE)] {
+        for workload in WRITING {
+            let (ours, theirs) = match *workload {
+                "set" => ("ferrite", "valkey"),
+                _ => ("rewind", "lua"),
+            };
+            let rows = [ours, theirs].map(|contender| {
+                let row = |durability| socket.row(durability, workload, contender, shape);
+                row(Durability::Everysec).zip(row(Durability::Memory))
+            });
+            let rate = rows.map(|rows| {
+                or_dash(rows.map(|(disk, memory)| times(&disk.rates.over(&memory.rates))))
+            });
+            let time = rows.map(|rows| {
+                or_dash(rows.map(|(disk, memory)| times(&disk.processor.over(&memory.processor))))
+            });
+            writeln!(
+                page,
+                "| {title} | `{workload}` | {} | {} | {} | {} |",
+                rate[0], rate[1], time[0], time[1]
+            )?;
+        }
+    }
+    writeln!(page)
+}
+
+/// Writes the rates by connections and pipelines.
+fn scaling(page: &mut String, socket: &Socket) -> std::fmt::Result {
+    writeln!(page, "### By connections and pipelines\n")?;
+    writeln!(
+        page,
+        "![Calls a second by connections and pipelines](benchmarks-scaling.svg)\n"
+    )?;
+    writeln!(
+        page,
+        "A `GET` and a `SET` in one function, in memory: replies a second of `rewind`, of Lua in Valkey, and the ratio.\n"
+    )?;
+    let heads = scaling::CONNECTIONS
+        .iter()
+        .map(|connections| match connections {
+            1 => "1 connection".to_owned(),
+            _ => format!("{connections} connections"),
+        });
+    let heads: Vec<String> = heads.collect();
+    writeln!(page, "| pipelines of | {} |", heads.join(" | "))?;
+    writeln!(page, "|---|{}", "---|".repeat(heads.len()))?;
+    for &pipeline in scaling::PIPELINES {
+        let cells = scaling::CONNECTIONS.iter().map(|&connections| {
+            let shape = Shape {
+                connections,
+                pipeline,
+            };
+            let [wasm, lua] = scaling::CONTENDERS
+                .map(|contender| scaling::rates(&socket.scaling, contender, shape));
+            or_dash(wasm.zip(lua).map(|(wasm, lua)| {
+                let ratio = wasm.over(lua).median();
+                let (wasm, lua) = (Rate(wasm.median()), Rate(lua.median()));
+                format!("{wasm}, {lua}: {ratio:.2} ×")
+            }))
+        });
+        let cells: Vec<String> = cells.collect();
+        writeln!(page, "| {pipeline} | {} |", cells.join(" | "))?;
     }
     writeln!(page)
 }

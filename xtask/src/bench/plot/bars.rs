@@ -1,9 +1,10 @@
-//! The plot of the page: replies a second, a group of bars for each workload.
+//! Replies a second, a group of bars for each workload.
 
 use std::fmt::Write as _;
 
-use super::figures::{Figures, Rate};
-use super::socket::{PIPELINED, Socket};
+use super::STYLE;
+use crate::bench::figures::{Figures, Rate};
+use crate::bench::socket::{PIPELINED, Socket};
 
 /// The workloads of the plot, with their labels.
 const WORKLOADS: &[(&str, &str)] = &[
@@ -29,7 +30,7 @@ const BAR: f64 = 20.0;
 const GAP: f64 = 22.0;
 
 /// Draws the plot. Contenders without figures for a workload are left out.
-pub(super) fn throughput(socket: &Socket) -> String {
+pub(in crate::bench) fn throughput(socket: &Socket) -> String {
     let groups: Vec<(&str, Vec<Bar<'_>>)> = WORKLOADS
         .iter()
         .map(|(workload, title)| {
@@ -76,10 +77,7 @@ fn draw(
         svg,
         r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="system-ui, sans-serif" font-size="13">"#
     )?;
-    writeln!(
-        svg,
-        "<style>text {{ fill: #24292f }} .soft {{ fill: #57606a }} line {{ stroke: #24292f }} @media (prefers-color-scheme: dark) {{ text {{ fill: #e6edf3 }} .soft {{ fill: #9198a1 }} line {{ stroke: #e6edf3 }} }}</style>"
-    )?;
+    writeln!(svg, "{STYLE}")?;
     writeln!(
         svg,
         r#"<text x="{LEFT}" y="20" font-weight="600">Calls a second, 50 connections, pipelines of 16</text>"#
