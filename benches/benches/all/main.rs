@@ -10,6 +10,7 @@ mod images;
 mod isolation;
 mod languages;
 mod load;
+mod metering;
 mod preinit;
 mod registry;
 mod rewind;
@@ -35,7 +36,8 @@ criterion_group!(
     host_calls::bench,
     isolation::bench,
     sharing::bench,
-    rewind::bench
+    rewind::bench,
+    metering::bench
 );
 
 fn main() -> io::Result<()> {
