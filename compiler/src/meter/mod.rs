@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! $fuel = $fuel - units
-//! if $fuel < 0: call $slice_is_over
+//! if $fuel < 0: call $slice_is_over       where the code looks at the fuel
 //! ```
 //!
 //! A unit is one instruction, or one entry into a function. Instructions that only give structure
@@ -24,7 +24,19 @@
 //!   that at most doubles the charge or adds 16 units to it; larger pieces pay for themselves where
 //!   they begin.
 //!
-//! So no cycle of control flow is free, and a guest never runs more instructions than it has paid
+//! # Where the code looks at the fuel
+//!
+//! - At the head of every loop, and at the entry of every function but those that are over after 4,096
+//!   units: without loops, and calling only such functions. So every cycle has a look.
+//! - After 16,384 units since the last look, or 512 if functions were called in between that look
+//!   themselves. So a slice is exceeded by no more than that; only when calls return that are nested as
+//!   deep as the stack allows, each may add its 512.
+//!
+//! Elsewhere, a charge is one subtraction. The host looks at the fuel as well when a call ends.
+//!
+//! # What follows
+//!
+//! No cycle of control flow is free, and a guest never runs more instructions than it has paid
 //! for. The reverse does not hold: fuel is an upper bound of the instructions run, and the same for
 //! every run of the same call. `plan` decides which functions pay, `regions` the places, `charge`
 //! writes the code.

@@ -20,7 +20,8 @@ const BETWEEN_CHECKS: u64 = 16 << 10;
 /// The same if functions that look at the fuel were called in between.
 ///
 /// When calls that are nested as deep as the stack allows return one after the other, each may run so
-/// many units without a look: some 4 million in all, about a millisecond. Code that was paid for before
+/// many units without a look: some 8 million in all (512 KiB of stack, 32 bytes a frame), two or three
+/// milliseconds. Code that was paid for before
 /// the call is not looked at: it costs at most as much as what looked at the fuel on the way down.
 const BETWEEN_CHECKS_AFTER_CALLS: u64 = 512;
 
