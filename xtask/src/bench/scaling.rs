@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 
 use super::figures::Figures;
 use super::load::{Generator, Shape};
-use super::socket;
 use crate::server::Server;
 
 /// Connections at once.
@@ -17,7 +16,7 @@ pub(super) const PIPELINES: &[u32] = &[1, 8, 64];
 /// Rounds; each contender has one turn for each shape in each round.
 const ROUNDS: usize = 3;
 
-/// The contenders.
+/// The contenders: a function that is rewound, and a script.
 pub(super) const CONTENDERS: [&str; 2] = ["rewind", "lua"];
 
 /// The rates of one contender under a load of one shape.
@@ -29,23 +28,16 @@ pub(super) struct Row {
     pub(super) rates: Figures,
 }
 
-/// Measures a `GET` and a `SET` in one function, rewound, and in Lua, on two servers that have both.
+/// Measures the command of each contender on its server under loads of every shape.
 ///
 /// # Errors
-/// If a call fails.
+/// If a command fails.
 pub(super) fn measure(
     generator: &Generator,
-    ferrite: &Server,
-    valkey: &Server,
+    contenders: [(&Server, Vec<String>); 2],
     seconds: f64,
 ) -> Result<Vec<Row>> {
-    let function = socket::function("get_set", "rewind");
-    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-    let (key, value) = ("bench:__rand_int__", "0123456789abcdef");
-    let commands: [Vec<String>; 2] = [
-        words(&["WASM.CALL", &function, "KEYS", key, "ARGS", value]),
-        words(&["FCALL", "get_set", "1", key, value]),
-    ];
+    let contenders: Vec<_> = CONTENDERS.into_iter().zip(contenders).collect();
     let mut rows: Vec<Row> = shapes()
         .flat_map(|shape| {
             CONTENDERS.map(|contender| Row {
@@ -56,22 +48,18 @@ pub(super) fn measure(
         })
         .collect();
     for round in 1..=ROUNDS {
-        for row in &mut rows {
-            let (server, command) = if row.contender == CONTENDERS[0] {
-                (ferrite, &commands[0])
-            } else {
-                (valkey, &commands[1])
-            };
-            let Shape {
-                connections,
-                pipeline,
-            } = row.shape;
-            let rate = generator.rate(server, row.shape, command, seconds / 2.0)?;
-            println!(
-                "{round}/{ROUNDS}  {:<8} -c {connections:<3} -P {pipeline:<2} {rate:>12.0}/s",
-                row.contender
-            );
-            row.rates.push(rate);
+        for turn in rows.chunks_mut(contenders.len()) {
+            for (row, (contender, (server, command))) in turn.iter_mut().zip(&contenders) {
+                let Shape {
+                    connections,
+                    pipeline,
+                } = row.shape;
+                let rate = generator.rate(server, row.shape, command, seconds)?;
+                println!(
+                    "{round}/{ROUNDS}  {contender:<8} -c {connections:<3} -P {pipeline:<2} {rate:>12.0}/s"
+                );
+                row.rates.push(rate);
+            }
         }
     }
     Ok(rows)

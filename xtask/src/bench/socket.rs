@@ -8,22 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use super::figures::Figures;
 use super::load::{Generator, Shape, must_succeed};
+use super::valkey::Durability;
 use super::{scaling, valkey};
 use crate::binaries::{self, BuildProfile};
 use crate::examples;
 use crate::server::{Server, free_port};
 use crate::workspace::Workspace;
-
-/// Use that both servers of a comparison make of their disks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Durability {
-    /// They keep nothing.
-    #[default]
-    Memory,
-    /// They write every change, and sync each second: the default of `ferrite-server`.
-    Everysec,
-}
 
 /// Many clients that pipeline: shows the cost of the server itself.
 pub(super) const PIPELINED: Shape = Shape {
@@ -243,7 +233,17 @@ pub(super) fn measure(
         }
     }
     let valkey_version = valkey::version(&memory.valkey);
-    let scaling = scaling::measure(&generator, &memory.ferrite, &memory.valkey, seconds)?;
+    let get_set = |contender: &str| {
+        let turn = plan.iter().find(|turn| {
+            turn.workload == "get_set"
+                && turn.contender == contender
+                && turn.durability == Durability::Memory
+        });
+        let turn = turn.with_context(|| format!("{contender} takes no part"))?;
+        anyhow::Ok((server(turn), turn.command.clone()))
+    };
+    let [wasm, lua] = scaling::CONTENDERS.map(get_set);
+    let scaling = scaling::measure(&generator, [wasm?, lua?], seconds / 2.0)?;
     memory.stop()?;
     disk.stop()?;
     Ok(Socket {

@@ -5,11 +5,22 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use ferrite_tests::Reply;
+use serde::{Deserialize, Serialize};
 
-use super::socket::Durability;
 use crate::server::{Server, free_port};
 use crate::tools::Python;
 use crate::workspace::Workspace;
+
+/// Use that both servers of a comparison make of their disks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Durability {
+    /// They keep nothing.
+    #[default]
+    Memory,
+    /// They write every change, and sync each second: the default of `ferrite-server`.
+    Everysec,
+}
 
 /// Arguments of a server that writes every change and syncs each second. A rewrite of the log during a
 /// turn would slow only this side.

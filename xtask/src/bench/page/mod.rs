@@ -16,8 +16,9 @@ use super::in_process::InProcess;
 use super::languages::Languages;
 use super::load::Shape;
 use super::scaling;
-use super::socket::{ALONE, Durability, ISOLATIONS, PIPELINED, SINGLE, Socket, WRITING};
+use super::socket::{ALONE, ISOLATIONS, PIPELINED, SINGLE, Socket, WRITING};
 use super::store::Store;
+use super::valkey::Durability;
 
 /// The figures of each part, with the machine that it was measured on.
 pub(super) struct Measured {
