@@ -23,6 +23,7 @@ mod workspace;
 
 use std::process::ExitCode;
 
+use bench::instructions::without_auxv;
 use clap::{Parser, Subcommand};
 use hardening::{sanitize, soak};
 use workspace::Workspace;
@@ -57,6 +58,9 @@ enum Task {
     Engine(tools::javascript::Options),
     /// Build packages for Debian and an archive with an installer into target/packages
     Package(package::Options),
+    /// Become a program that cannot ask for its auxiliary vector, so that valgrind can run it
+    #[command(hide = true)]
+    WithoutAuxv(without_auxv::Options),
 }
 
 fn main() -> ExitCode {
@@ -72,6 +76,7 @@ fn main() -> ExitCode {
         Task::Cross(options) => cross::run(&workspace, &options),
         Task::Engine(options) => tools::javascript::run(&workspace, &options),
         Task::Package(options) => package::run(&workspace, &options),
+        Task::WithoutAuxv(options) => without_auxv::run(&options),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,

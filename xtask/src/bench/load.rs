@@ -176,7 +176,11 @@ impl Generator {
         figures(&printed).with_context(|| format!("redis-benchmark -t {test} printed:\n{printed}"))
     }
 
-    fn turn(
+    /// Sends so many requests, and returns their figures.
+    ///
+    /// # Errors
+    /// If the load cannot be generated, or a reply is an error.
+    pub(super) fn turn(
         &self,
         server: &Server,
         shape: Shape,

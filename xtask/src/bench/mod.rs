@@ -8,13 +8,13 @@ mod cold;
 mod compile;
 mod figures;
 mod in_process;
+pub(crate) mod instructions;
 mod languages;
 mod load;
 mod module;
 mod page;
 mod plot;
 mod quick;
-mod scaling;
 mod socket;
 mod store;
 mod upstream;
@@ -63,6 +63,8 @@ enum Part {
     Socket,
     /// Calls within Valkey, by the module, beside Lua in the same server
     Module,
+    /// Instructions of calls within Valkey, by the module and in Lua
+    Instructions,
     /// Calls on the data of an engine, beside scripts in that engine
     Upstream,
     /// The embedded store's commands beside Valkey's, latency beside endless functions, many keys
@@ -82,6 +84,7 @@ impl Part {
         match self {
             Self::Socket => "socket",
             Self::Module => "module",
+            Self::Instructions => "instructions",
             Self::Upstream => "upstream",
             Self::Store => "store",
             Self::Cold => "cold",
@@ -117,6 +120,12 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
                 options,
                 *part,
                 &module::measure(workspace, options.profile, options.rounds, options.seconds)?,
+            )?,
+            Part::Instructions => keep(
+                workspace,
+                options,
+                *part,
+                &instructions::measure(workspace, options.profile)?,
             )?,
             Part::Upstream => keep(
                 workspace,
@@ -166,7 +175,8 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         )?;
     }
     if let Some((module, machine)) = kept(workspace, Part::Module)? {
-        let page = module::page(&machine, &module);
+        let instructions = kept(workspace, Part::Instructions)?.map(|(figures, _)| figures);
+        let page = module::page(&machine, &module, instructions.as_ref());
         write(&docs.join("benchmarks-valkey.md"), &page)?;
     }
     if let Some((upstream, machine)) = kept(workspace, Part::Upstream)? {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::figures::Figures;
 use super::figures::machine::Machine;
+use super::instructions::{self, Instructions};
 use super::load::{Generator, Shape, must_succeed};
 use super::socket::{self, PERMISSIONS, WORKLOADS, function, source};
 use super::valkey;
@@ -175,10 +176,17 @@ fn plan(isolations: &[&'static str]) -> Vec<Turn> {
 }
 
 /// Returns the whole page.
-pub(super) fn page(machine: &Machine, figures: &Module) -> String {
+pub(super) fn page(
+    machine: &Machine,
+    figures: &Module,
+    instructions: Option<&Instructions>,
+) -> String {
     let mut page = String::new();
     // Writing to a string cannot fail.
     let _ = write_page(&mut page, machine, figures);
+    if let Some(instructions) = instructions {
+        let _ = instructions::section(&mut page, instructions);
+    }
     page
 }
 

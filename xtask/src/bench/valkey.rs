@@ -84,6 +84,15 @@ pub(super) fn start_with(
     ]);
     command.arg(folder).args(arguments);
     let server = Server::start(&mut command, port, &folder.join("valkey.log"))?;
+    load_scripts(workspace, &server)?;
+    Ok(server)
+}
+
+/// Loads the functions of `benches/functions/peers.lua`.
+///
+/// # Errors
+/// If the server refuses them.
+pub(super) fn load_scripts(workspace: &Workspace, server: &Server) -> Result<()> {
     let path = workspace.root.join("benches/functions/peers.lua");
     let functions = std::fs::read_to_string(&path)
         .with_context(|| format!("cannot read {}", path.display()))?;
@@ -93,7 +102,7 @@ pub(super) fn start_with(
             workspace.shown(&path).display()
         );
     }
-    Ok(server)
+    Ok(())
 }
 
 /// Starts a Valkey that writes everything to its folder and syncs each second. It loads the data

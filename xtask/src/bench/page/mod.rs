@@ -15,8 +15,7 @@ use super::figures::{Figures, Rate, Short};
 use super::in_process::InProcess;
 use super::languages::Languages;
 use super::load::Shape;
-use super::scaling;
-use super::socket::{ALONE, ISOLATIONS, PIPELINED, SINGLE, Socket, WRITING};
+use super::socket::{ALONE, ISOLATIONS, PIPELINED, SINGLE, Socket, WRITING, scaling};
 use super::store::Store;
 use super::valkey::Durability;
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::STYLE;
 use crate::bench::figures::Rate;
 use crate::bench::load::Shape;
-use crate::bench::scaling::{CONNECTIONS, CONTENDERS, PIPELINES, Row, rates};
+use crate::bench::socket::scaling::{CONNECTIONS, CONTENDERS, PIPELINES, Row, rates};
 
 /// Label and colour of each contender. The colours differ in lightness too.
 const LOOKS: [(&str, &str); 2] = [("wasm, rewind", "#2f7fb8"), ("Lua in Valkey", "#e0963c")];

@@ -3,36 +3,36 @@
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::figures::Figures;
-use super::load::{Generator, Shape};
+use crate::bench::figures::Figures;
+use crate::bench::load::{Generator, Shape};
 use crate::server::Server;
 
 /// Connections at once.
-pub(super) const CONNECTIONS: &[u32] = &[1, 4, 16, 64, 256];
+pub(in crate::bench) const CONNECTIONS: &[u32] = &[1, 4, 16, 64, 256];
 
 /// Requests that a connection sends without waiting for their replies.
-pub(super) const PIPELINES: &[u32] = &[1, 8, 64];
+pub(in crate::bench) const PIPELINES: &[u32] = &[1, 8, 64];
 
 /// Rounds; each contender has one turn for each shape in each round.
 const ROUNDS: usize = 3;
 
 /// The contenders: a function that is rewound, and a script.
-pub(super) const CONTENDERS: [&str; 2] = ["rewind", "lua"];
+pub(in crate::bench) const CONTENDERS: [&str; 2] = ["rewind", "lua"];
 
 /// The rates of one contender under a load of one shape.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Row {
-    pub(super) contender: String,
-    pub(super) shape: Shape,
+pub(in crate::bench) struct Row {
+    pub(in crate::bench) contender: String,
+    pub(in crate::bench) shape: Shape,
     /// Replies a second, one figure a round.
-    pub(super) rates: Figures,
+    pub(in crate::bench) rates: Figures,
 }
 
 /// Measures the command of each contender on its server under loads of every shape.
 ///
 /// # Errors
 /// If a command fails.
-pub(super) fn measure(
+pub(in crate::bench) fn measure(
     generator: &Generator,
     contenders: [(&Server, Vec<String>); 2],
     seconds: f64,
@@ -75,7 +75,11 @@ fn shapes() -> impl Iterator<Item = Shape> {
 }
 
 /// Returns the rates of one contender under one shape, if it was measured.
-pub(super) fn rates<'a>(rows: &'a [Row], contender: &str, shape: Shape) -> Option<&'a Figures> {
+pub(in crate::bench) fn rates<'a>(
+    rows: &'a [Row],
+    contender: &str,
+    shape: Shape,
+) -> Option<&'a Figures> {
     let row = |row: &&Row| row.contender == contender && row.shape == shape;
     rows.iter().find(row).map(|row| &row.rates)
 }

@@ -1,5 +1,7 @@
 //! Calls through the socket, compared with `PING` of the same server, and with Lua in Valkey.
 
+pub(in crate::bench) mod scaling;
+
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -8,55 +10,55 @@ use serde::{Deserialize, Serialize};
 
 use super::figures::Figures;
 use super::load::{Generator, Shape, must_succeed};
+use super::valkey;
 use super::valkey::Durability;
-use super::{scaling, valkey};
 use crate::binaries::{self, BuildProfile};
 use crate::examples;
 use crate::server::{Server, free_port};
 use crate::workspace::Workspace;
 
 /// Many clients that pipeline: shows the cost of the server itself.
-pub(super) const PIPELINED: Shape = Shape {
+pub(in crate::bench) const PIPELINED: Shape = Shape {
     connections: 50,
     pipeline: 16,
 };
 /// Many clients that wait for each reply: shows the cost of the socket.
-pub(super) const SINGLE: Shape = Shape {
+pub(in crate::bench) const SINGLE: Shape = Shape {
     connections: 50,
     pipeline: 1,
 };
 /// One client with one request, for calls that take long.
-pub(super) const ALONE: Shape = Shape {
+pub(in crate::bench) const ALONE: Shape = Shape {
     connections: 1,
     pipeline: 1,
 };
 
 /// The figures of this part.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Socket {
-    pub(super) valkey_version: String,
-    pub(super) rows: Vec<Row>,
+pub(in crate::bench) struct Socket {
+    pub(in crate::bench) valkey_version: String,
+    pub(in crate::bench) rows: Vec<Row>,
     /// Rates by connections and pipelines.
-    pub(super) scaling: Vec<scaling::Row>,
+    pub(in crate::bench) scaling: Vec<scaling::Row>,
 }
 
 /// The figures of one contender with one workload.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Row {
-    pub(super) workload: String,
-    pub(super) contender: String,
-    pub(super) shape: Shape,
-    pub(super) durability: Durability,
+pub(in crate::bench) struct Row {
+    pub(in crate::bench) workload: String,
+    pub(in crate::bench) contender: String,
+    pub(in crate::bench) shape: Shape,
+    pub(in crate::bench) durability: Durability,
     /// Replies a second, one figure a round.
-    pub(super) rates: Figures,
+    pub(in crate::bench) rates: Figures,
     /// Processor time that the server took for a request, in microseconds, one figure a round. It does
     /// not depend on how fast the load comes.
-    pub(super) processor: Figures,
+    pub(in crate::bench) processor: Figures,
 }
 
 impl Socket {
     /// The figures of one contender, if it took part.
-    pub(super) fn row(
+    pub(in crate::bench) fn row(
         &self,
         durability: Durability,
         workload: &str,
@@ -72,14 +74,19 @@ impl Socket {
     }
 
     /// The rates of one contender in memory, if it took part.
-    pub(super) fn rates(&self, workload: &str, contender: &str, shape: Shape) -> Option<&Figures> {
+    pub(in crate::bench) fn rates(
+        &self,
+        workload: &str,
+        contender: &str,
+        shape: Shape,
+    ) -> Option<&Figures> {
         let row = self.row(Durability::Memory, workload, contender, shape);
         row.map(|row| &row.rates)
     }
 }
 
 /// A function to call: its name, the call's keys and arguments, the shapes of the load.
-pub(super) type Workload = (
+pub(in crate::bench) type Workload = (
     &'static str,
     &'static [&'static str],
     &'static [&'static str],
@@ -87,7 +94,7 @@ pub(super) type Workload = (
 );
 
 /// The functions to call, with their input.
-pub(super) const WORKLOADS: &[Workload] = &[
+pub(in crate::bench) const WORKLOADS: &[Workload] = &[
     ("noop", &[], &[], &[PIPELINED, SINGLE]),
     (
         "get_set",
@@ -111,15 +118,15 @@ pub(super) const WORKLOADS: &[Workload] = &[
 ];
 
 /// The workloads that write, which are measured on disk too.
-pub(super) const WRITING: &[&str] = &["set", "get_set", "rate_limit", "validate_user"];
+pub(in crate::bench) const WRITING: &[&str] = &["set", "get_set", "rate_limit", "validate_user"];
 
 /// Number of users to validate: one for each key of the load.
-const USERS: u32 = super::load::KEYS;
+const USERS: u32 = crate::bench::load::KEYS;
 
 /// Kinds of isolation, weakest first; each that the server supports is a contender of its own.
-pub(super) const ISOLATIONS: &[&str] = &["reuse", "rewind", "fresh"];
+pub(in crate::bench) const ISOLATIONS: &[&str] = &["reuse", "rewind", "fresh"];
 
-pub(super) const PERMISSIONS: &str = r#"{"allowed_keys":["bench:*","ratelimit:*","user:*"],"allowed_commands":["GET","SET","INCR","INCRBY","EXPIRE","HGETALL","HINCRBY","HSET"],"allow_write":true}"#;
+pub(in crate::bench) const PERMISSIONS: &str = r#"{"allowed_keys":["bench:*","ratelimit:*","user:*"],"allowed_commands":["GET","SET","INCR","INCRBY","EXPIRE","HGETALL","HINCRBY","HSET"],"allow_write":true}"#;
 
 /// One turn of the plan: a contender, a workload, and the command to send.
 struct Turn {
@@ -144,7 +151,7 @@ impl Pair {
         folder: &Path,
         durability: Durability,
     ) -> Result<Self> {
-        super::empty(folder)?;
+        crate::bench::empty(folder)?;
         Ok(Self {
             valkey: valkey::start_keeping(workspace, folder, durability)?,
             ferrite: start_keeping(workspace, profile, folder, durability)?,
@@ -169,7 +176,7 @@ impl Pair {
 ///
 /// # Errors
 /// If a server does not start or a call fails.
-pub(super) fn measure(
+pub(in crate::bench) fn measure(
     workspace: &Workspace,
     profile: BuildProfile,
     rounds: usize,
@@ -254,7 +261,11 @@ pub(super) fn measure(
 }
 
 /// Starts the server with an empty store in memory, and only warnings in its log.
-pub(super) fn start(workspace: &Workspace, profile: BuildProfile, folder: &Path) -> Result<Server> {
+pub(in crate::bench) fn start(
+    workspace: &Workspace,
+    profile: BuildProfile,
+    folder: &Path,
+) -> Result<Server> {
     start_keeping(workspace, profile, folder, Durability::Memory)
 }
 
@@ -282,7 +293,10 @@ fn start_keeping(
 
 /// Loads every function with every isolation that the server supports, and returns these
 /// isolations.
-pub(super) fn load_functions(workspace: &Workspace, server: &Server) -> Result<Vec<&'static str>> {
+pub(in crate::bench) fn load_functions(
+    workspace: &Workspace,
+    server: &Server,
+) -> Result<Vec<&'static str>> {
     let mut isolations = ISOLATIONS.to_vec();
     let mut client = server.client();
     for (name, ..) in WORKLOADS {
@@ -313,7 +327,7 @@ pub(super) fn load_functions(workspace: &Workspace, server: &Server) -> Result<V
 }
 
 /// Writes the users to validate, under the keys that the load's random numbers make.
-pub(super) fn register_users(server: &Server) {
+pub(in crate::bench) fn register_users(server: &Server) {
     let mut client = server.client();
     for user in 0..USERS {
         let key = format!("user:{user:012}");
@@ -322,7 +336,7 @@ pub(super) fn register_users(server: &Server) {
 }
 
 /// Returns the module of a function of the benchmarks or of an example.
-pub(super) fn source(workspace: &Workspace, name: &str) -> Result<Vec<u8>> {
+pub(in crate::bench) fn source(workspace: &Workspace, name: &str) -> Result<Vec<u8>> {
     let text = workspace
         .root
         .join("benches/functions")
@@ -339,7 +353,7 @@ pub(super) fn source(workspace: &Workspace, name: &str) -> Result<Vec<u8>> {
     std::fs::read(&built.source).with_context(|| format!("cannot read {}", built.source.display()))
 }
 
-pub(super) fn function(name: &str, isolation: &str) -> String {
+pub(in crate::bench) fn function(name: &str, isolation: &str) -> String {
     format!("{name}-{isolation}")
 }
 
@@ -382,39 +396,48 @@ fn plan_of(isolations: &[&'static str], durability: Durability) -> Vec<Turn> {
             }
         }
     }
-    for (workload, keys, arguments, shapes) in WORKLOADS {
+    for (workload, _, _, shapes) in WORKLOADS {
         for shape in *shapes {
-            for contender in isolations {
-                let mut command = words(&["WASM.CALL", &function(workload, contender), "KEYS"]);
-                if keys.is_empty() {
-                    command.pop();
-                }
-                command.extend(words(keys));
-                if !arguments.is_empty() {
-                    command.extend(words(&["ARGS"]).into_iter().chain(words(arguments)));
-                }
+            let mut turn = |contender, command, on_valkey| {
                 plan.push(Turn {
                     workload,
                     contender,
                     shape: *shape,
                     durability,
                     command,
-                    on_valkey: false,
+                    on_valkey,
                 });
+            };
+            for contender in isolations {
+                let [wasm, _] = commands(workload, &function(workload, contender));
+                turn(contender, wasm, false);
             }
-            let mut command = words(&["FCALL", workload, &keys.len().to_string()]);
-            command.extend(words(keys).into_iter().chain(words(arguments)));
-            plan.push(Turn {
-                workload,
-                contender: "lua",
-                shape: *shape,
-                durability,
-                command,
-                on_valkey: true,
-            });
+            let [_, lua] = commands(workload, workload);
+            turn("lua", lua, true);
         }
     }
     plan
+}
+
+/// Commands that call the function `name` with a workload's input, and the script of that workload.
+pub(in crate::bench) fn commands(workload: &str, name: &str) -> [Vec<String>; 2] {
+    let (keys, arguments) = WORKLOADS
+        .iter()
+        .find(|(name, ..)| *name == workload)
+        .map_or(
+            (&[] as &[&str], &[] as &[&str]),
+            |(_, keys, arguments, _)| (*keys, *arguments),
+        );
+    let count = keys.len().to_string();
+    let mut wasm = vec!["WASM.CALL", name];
+    for (word, values) in [("KEYS", keys), ("ARGS", arguments)] {
+        if !values.is_empty() {
+            wasm.push(word);
+            wasm.extend(values);
+        }
+    }
+    let lua = [&["FCALL", workload, &count], keys, arguments].concat();
+    [wasm, lua].map(|words| words.into_iter().map(str::to_owned).collect())
 }
 
 #[cfg(test)]
