@@ -91,7 +91,8 @@ fn processor_time() -> io::Result<Duration> {
 }
 
 /// Prints a line: the bytes of the module, then the milliseconds of each turn of wasmtime and of the compiler here
-/// by the clock, and then those of both in processor time. Each has a turn before that, which does not count.
+/// by the clock, those of both in processor time, and the processor time of wasmtime for the module with the meter in
+/// it. Each has a turn before that, which does not count.
 ///
 /// A file in text is parsed, a program in JavaScript evaluated and a component flattened before, for both.
 fn compile_ratio(path: &Path) -> io::Result<()> {
@@ -105,15 +106,25 @@ fn compile_ratio(path: &Path) -> io::Result<()> {
     let source = source(path)?;
     let wasm = ferrite_compiler::to_wasm(&source, &bounds).map_err(failed)?;
     let wasm = ferrite_compiler::flatten::flatten(&wasm, &bounds).map_err(failed)?;
+    let metered = ferrite_compiler::meter::meter(&wasm).map_err(failed)?.wasm;
     engine.precompile_module(&wasm).map_err(failed)?;
+    engine.precompile_module(&metered).map_err(failed)?;
     compiler.compile(&wasm).map_err(failed)?;
-    let (mut theirs, mut ours) = (Turns::default(), Turns::default());
+    let [mut theirs, mut ours, mut with_meter] = [(); 3].map(|()| Turns::default());
     let began = Instant::now();
     while ours.times.len() < ROUNDS && (ours.times.len() < ROUNDS_MIN || began.elapsed() < LONG) {
         theirs.measure(|| engine.precompile_module(&wasm))?;
         ours.measure(|| compiler.compile(&wasm))?;
+        with_meter.measure(|| engine.precompile_module(&metered))?;
     }
-    let lists = [theirs.times, ours.times, theirs.processor, ours.processor].map(|times| {
+    let lists = [
+        theirs.times,
+        ours.times,
+        theirs.processor,
+        ours.processor,
+        with_meter.processor,
+    ]
+    .map(|times| {
         let times = times.iter().map(f64::to_string);
         times.collect::<Vec<_>>().join(",")
     });

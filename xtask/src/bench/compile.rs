@@ -56,6 +56,8 @@ pub(super) struct Within {
     /// Of all processors, which other work on the machine changes little.
     pub(super) wasmtimes_processor: Figures,
     pub(super) ours_processor: Figures,
+    /// Wasmtime's, for the module with the meter in it.
+    pub(super) metered_processor: Figures,
 }
 
 impl Within {
@@ -182,14 +184,21 @@ impl Within {
             return Err(unknown());
         };
         let lists: Option<Vec<Figures>> = lists.iter().map(|list| times(list)).collect();
-        let lists: Option<[Figures; 4]> = lists.and_then(|lists| lists.try_into().ok());
-        let [wasmtimes, ours, wasmtimes_processor, ours_processor] = lists.ok_or_else(unknown)?;
+        let lists: Option<[Figures; 5]> = lists.and_then(|lists| lists.try_into().ok());
+        let [
+            wasmtimes,
+            ours,
+            wasmtimes_processor,
+            ours_processor,
+            metered_processor,
+        ] = lists.ok_or_else(unknown)?;
         Ok(Self {
             bytes: bytes.parse().ok().ok_or_else(unknown)?,
             wasmtimes,
             ours,
             wasmtimes_processor,
             ours_processor,
+            metered_processor,
             module,
         })
     }
@@ -267,17 +276,17 @@ mod tests {
     #[test]
     fn the_lines_of_the_benchmarks_are_read() {
         let read = |line| Within::read("m".to_owned(), line);
-        let row = read("1234 1.5,2 3,4.25 2,2 4,5\n").unwrap();
+        let row = read("1234 1.5,2 3,4.25 2,2 4,5 3,3\n").unwrap();
         assert_eq!((row.bytes, row.wasmtimes.count()), (1234, 2));
         assert!((row.ours.over(&row.wasmtimes).high() - 2.125).abs() < f64::EPSILON);
         assert!((row.ratio().high() - 2.5).abs() < f64::EPSILON);
         for wrong in [
             "",
             "1 1.5",
-            "1 1 x 1 1",
-            "x 1 2 3 4",
-            "1 2 3 4",
-            "1 2 3 4 5 6",
+            "1 1 x 1 1 1",
+            "x 1 2 3 4 5",
+            "1 2 3 4 5",
+            "1 2 3 4 5 6 7",
         ] {
             let error = read(wrong).unwrap_err().to_string();
             assert!(error.contains("for m"), "{error}");
