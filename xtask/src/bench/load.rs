@@ -123,9 +123,14 @@ impl Generator {
         command: &[String],
         seconds: f64,
     ) -> Result<Counted> {
-        // A first turn warms both sides and shows the number of requests that fill the time.
-        let few = u64::from(shape.connections * shape.pipeline * 4);
-        let first = self.turn(server, shape, command, few)?;
+        // A first turn warms both sides and shows the number of requests that fill the time. One that
+        // is over at once has no rate.
+        let mut few = u64::from(shape.connections * shape.pipeline * 4);
+        let mut first = self.turn(server, shape, command, few)?;
+        while !first.rate.is_finite() {
+            few *= 10;
+            first = self.turn(server, shape, command, few)?;
+        }
         let enough = ((first.rate * seconds) as u64).max(few);
         Ok(Counted {
             last: self.turn(server, shape, command, enough)?,

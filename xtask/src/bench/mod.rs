@@ -61,6 +61,8 @@ pub(crate) struct Options {
 enum Part {
     /// Calls through the socket, beside Lua in Valkey
     Socket,
+    /// Calls through the socket, by the number of connections and the length of pipelines
+    Scaling,
     /// Calls within Valkey, by the module, beside Lua in the same server
     Module,
     /// Instructions of calls within Valkey, by the module and in Lua
@@ -83,6 +85,7 @@ impl Part {
     fn name(self) -> &'static str {
         match self {
             Self::Socket => "socket",
+            Self::Scaling => "scaling",
             Self::Module => "module",
             Self::Instructions => "instructions",
             Self::Upstream => "upstream",
@@ -114,6 +117,12 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
                 options,
                 *part,
                 &socket::measure(workspace, options.profile, options.rounds, options.seconds)?,
+            )?,
+            Part::Scaling => keep(
+                workspace,
+                options,
+                *part,
+                &socket::scaling::measure(workspace, options.profile, options.seconds / 2.0)?,
             )?,
             Part::Module => keep(
                 workspace,
@@ -169,10 +178,10 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let docs = workspace.root.join("docs");
     if let Some((socket, _)) = &socket {
         write(&docs.join("benchmarks.svg"), &plot::throughput(socket))?;
-        write(
-            &docs.join("benchmarks-scaling.svg"),
-            &plot::scaling(&socket.scaling),
-        )?;
+    }
+    let scaling: Option<(Vec<socket::scaling::Row>, _)> = kept(workspace, Part::Scaling)?;
+    if let Some((rows, _)) = &scaling {
+        write(&docs.join("benchmarks-scaling.svg"), &plot::scaling(rows))?;
     }
     if let Some((module, machine)) = kept(workspace, Part::Module)? {
         let instructions = kept(workspace, Part::Instructions)?.map(|(figures, _)| figures);
@@ -185,6 +194,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     }
     let measured = page::Measured {
         socket,
+        scaling,
         store,
         cold,
         compile,

@@ -145,7 +145,6 @@ mod tests {
         };
         let socket = Socket {
             valkey_version: String::new(),
-            scaling: Vec::new(),
             rows: vec![
                 row("noop", "lua", 100.0),
                 row("noop", "reuse", 250.0),

@@ -22,6 +22,7 @@ use super::valkey::Durability;
 /// The figures of each part, with the machine that it was measured on.
 pub(super) struct Measured {
     pub(super) socket: Option<(Socket, Machine)>,
+    pub(super) scaling: Option<(Vec<scaling::Row>, Machine)>,
     pub(super) store: Option<(Store, Machine)>,
     pub(super) cold: Option<(Cold, Machine)>,
     pub(super) compile: Option<(Compile, Machine)>,
@@ -40,6 +41,7 @@ pub(super) fn write(measured: &Measured) -> String {
 fn sections(page: &mut String, measured: &Measured) -> std::fmt::Result {
     let Measured {
         socket,
+        scaling,
         store,
         cold,
         compile,
@@ -49,6 +51,10 @@ fn sections(page: &mut String, measured: &Measured) -> std::fmt::Result {
     head(page)?;
     if let Some((socket, machine)) = socket {
         calls(page, socket)?;
+        place(page, machine)?;
+    }
+    if let Some((rows, machine)) = scaling {
+        by_connections(page, rows)?;
         place(page, machine)?;
     }
     if let Some((store, machine)) = store {
@@ -103,7 +109,7 @@ fn head(page: &mut String) -> std::fmt::Result {
     )?;
     writeln!(
         page,
-        "socket`, `store`, `cold`, `compile`, `languages` or `in-process`; `module` writes `benchmarks-valkey.md`, and"
+        "socket`, `scaling`, `store`, `cold`, `compile`, `languages` or `in-process`; `module` writes `benchmarks-valkey.md`, and"
     )?;
     writeln!(page, "`upstream` writes `benchmarks-upstream.md`.\n")?;
     writeln!(
@@ -173,7 +179,6 @@ fn calls(page: &mut String, socket: &Socket) -> std::fmt::Result {
         &["sum"],
     )?;
     durable(page, socket)?;
-    scaling(page, socket)?;
 
     writeln!(page, "### Beside commands of the same server\n")?;
     writeln!(
@@ -276,15 +281,15 @@ fn durable(page: &mut String, socket: &Socket) -> std::fmt::Result {
 }
 
 /// Writes the rates by connections and pipelines.
-fn scaling(page: &mut String, socket: &Socket) -> std::fmt::Result {
-    writeln!(page, "### By connections and pipelines\n")?;
+fn by_connections(page: &mut String, rows: &[scaling::Row]) -> std::fmt::Result {
+    writeln!(page, "## By connections and pipelines\n")?;
     writeln!(
         page,
         "![Calls a second by connections and pipelines](benchmarks-scaling.svg)\n"
     )?;
     writeln!(
         page,
-        "A `GET` and a `SET` in one function, in memory: replies a second of `rewind`, of Lua in Valkey, and the ratio.\n"
+        "A `GET` and a `SET` in one function, in memory: replies a second of `rewind`, of Lua in Valkey, and the ratio;\nmedians of 3 rounds.\n"
     )?;
     let heads = scaling::CONNECTIONS
         .iter()
@@ -301,8 +306,8 @@ fn scaling(page: &mut String, socket: &Socket) -> std::fmt::Result {
                 connections,
                 pipeline,
             };
-            let [wasm, lua] = scaling::CONTENDERS
-                .map(|contender| scaling::rates(&socket.scaling, contender, shape));
+            let [wasm, lua] =
+                scaling::CONTENDERS.map(|contender| scaling::rates(rows, contender, shape));
             or_dash(wasm.zip(lua).map(|(wasm, lua)| {
                 let ratio = wasm.over(lua).median();
                 let (wasm, lua) = (Rate(wasm.median()), Rate(lua.median()));

@@ -38,8 +38,6 @@ pub(in crate::bench) const ALONE: Shape = Shape {
 pub(in crate::bench) struct Socket {
     pub(in crate::bench) valkey_version: String,
     pub(in crate::bench) rows: Vec<Row>,
-    /// Rates by connections and pipelines.
-    pub(in crate::bench) scaling: Vec<scaling::Row>,
 }
 
 /// The figures of one contender with one workload.
@@ -240,23 +238,11 @@ pub(in crate::bench) fn measure(
         }
     }
     let valkey_version = valkey::version(&memory.valkey);
-    let get_set = |contender: &str| {
-        let turn = plan.iter().find(|turn| {
-            turn.workload == "get_set"
-                && turn.contender == contender
-                && turn.durability == Durability::Memory
-        });
-        let turn = turn.with_context(|| format!("{contender} takes no part"))?;
-        anyhow::Ok((server(turn), turn.command.clone()))
-    };
-    let [wasm, lua] = scaling::CONTENDERS.map(get_set);
-    let scaling = scaling::measure(&generator, [wasm?, lua?], seconds / 2.0)?;
     memory.stop()?;
     disk.stop()?;
     Ok(Socket {
         valkey_version,
         rows,
-        scaling,
     })
 }
 

@@ -3,9 +3,12 @@
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
+use super::{Pair, commands, function, load_functions};
 use crate::bench::figures::Figures;
 use crate::bench::load::{Generator, Shape};
-use crate::server::Server;
+use crate::bench::valkey::Durability;
+use crate::binaries::BuildProfile;
+use crate::workspace::Workspace;
 
 /// Connections at once.
 pub(in crate::bench) const CONNECTIONS: &[u32] = &[1, 4, 16, 64, 256];
@@ -19,6 +22,9 @@ const ROUNDS: usize = 3;
 /// The contenders: a function that is rewound, and a script.
 pub(in crate::bench) const CONTENDERS: [&str; 2] = ["rewind", "lua"];
 
+/// The function of the load.
+const FUNCTION: &str = "get_set";
+
 /// The rates of one contender under a load of one shape.
 #[derive(Serialize, Deserialize)]
 pub(in crate::bench) struct Row {
@@ -28,16 +34,24 @@ pub(in crate::bench) struct Row {
     pub(in crate::bench) rates: Figures,
 }
 
-/// Measures the command of each contender on its server under loads of every shape.
+/// Measures a `GET` and a `SET` in one function, in memory, under loads of every shape.
 ///
 /// # Errors
-/// If a command fails.
+/// If a server does not start or a call fails.
 pub(in crate::bench) fn measure(
-    generator: &Generator,
-    contenders: [(&Server, Vec<String>); 2],
+    workspace: &Workspace,
+    profile: BuildProfile,
     seconds: f64,
 ) -> Result<Vec<Row>> {
-    let contenders: Vec<_> = CONTENDERS.into_iter().zip(contenders).collect();
+    let generator = Generator::find()?;
+    let folder = workspace.target.join("bench/scaling");
+    let pair = Pair::start(workspace, profile, &folder, Durability::Memory)?;
+    load_functions(workspace, &pair.ferrite)?;
+    let [wasm, lua] = commands(FUNCTION, &function(FUNCTION, CONTENDERS[0]));
+    let contenders = [
+        (CONTENDERS[0], &pair.ferrite, wasm),
+        (CONTENDERS[1], &pair.valkey, lua),
+    ];
     let mut rows: Vec<Row> = shapes()
         .flat_map(|shape| {
             CONTENDERS.map(|contender| Row {
@@ -49,7 +63,7 @@ pub(in crate::bench) fn measure(
         .collect();
     for round in 1..=ROUNDS {
         for turn in rows.chunks_mut(contenders.len()) {
-            for (row, (contender, (server, command))) in turn.iter_mut().zip(&contenders) {
+            for (row, (contender, server, command)) in turn.iter_mut().zip(&contenders) {
                 let Shape {
                     connections,
                     pipeline,
@@ -62,6 +76,7 @@ pub(in crate::bench) fn measure(
             }
         }
     }
+    pair.stop()?;
     Ok(rows)
 }
 
