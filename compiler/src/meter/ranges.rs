@@ -4,7 +4,9 @@
 use std::collections::HashMap;
 
 use ferrite_cache::{TABLE_ELEMENTS_MAX, WASM_PAGE_BYTES};
-use wasm_encoder::{BlockType, Encode, Function, InstructionSink, RefType, SectionId, ValType};
+use wasm_encoder::{
+    BlockType, Encode, Function, InstructionSink, MemArg, RefType, SectionId, ValType,
+};
 use wasmparser::Operator;
 
 use super::Added;
@@ -21,6 +23,13 @@ const UNITS_PER_PAGE: i64 = 2048;
 
 /// Longest range of memory processed at once, in bytes: some ten microseconds.
 const PIECE_BYTES: i32 = 256 << 10;
+
+/// Longest range that two loads and two stores process, in bytes. It costs nothing besides the
+/// instruction.
+const SHORT_BYTES: i32 = 16;
+
+/// Addresses from which the end of a short range may not fit into 32 bits.
+const LAST_ADDRESSES: i32 = -32;
 
 /// The only memory of a module.
 const MEMORY: u32 = 0;
@@ -42,6 +51,60 @@ enum Whole {
     TableInit { element: u32, table: u32 },
     TableFill { table: u32 },
     TableGrow { table: u32 },
+}
+
+/// The locals for the first and the last value of a short range.
+const FIRST: u32 = 4;
+const LAST: u32 = 5;
+
+/// Bytes that a load or store of a short range takes.
+#[derive(Clone, Copy)]
+enum Width {
+    Eight,
+    Four,
+    Two,
+    One,
+}
+
+impl Width {
+    const ALL: [Self; 4] = [Self::Eight, Self::Four, Self::Two, Self::One];
+
+    fn bytes(self) -> i32 {
+        match self {
+            Self::Eight => 8,
+            Self::Four => 4,
+            Self::Two => 2,
+            Self::One => 1,
+        }
+    }
+
+    fn memarg() -> MemArg {
+        MemArg {
+            offset: 0,
+            align: 0,
+            memory_index: MEMORY,
+        }
+    }
+
+    fn load(self, code: &mut InstructionSink<'_>) {
+        let at = Self::memarg();
+        match self {
+            Self::Eight => code.i64_load(at),
+            Self::Four => code.i64_load32_u(at),
+            Self::Two => code.i64_load16_u(at),
+            Self::One => code.i64_load8_u(at),
+        };
+    }
+
+    fn store(self, code: &mut InstructionSink<'_>) {
+        let at = Self::memarg();
+        match self {
+            Self::Eight => code.i64_store(at),
+            Self::Four => code.i64_store32(at),
+            Self::Two => code.i64_store16(at),
+            Self::One => code.i64_store8(at),
+        };
+    }
 }
 
 fn len(lens: &[u32], index: u32) -> i32 {
@@ -254,17 +317,99 @@ impl Ranges {
             .i64_gt_u();
     }
 
+    /// Moves a range of 1 to [`SHORT_BYTES`] bytes, and returns from the function.
+    ///
+    /// ```text
+    /// for width in 8, 4, 2, 1:
+    ///     if $length >= width:
+    ///         the values of `width` bytes for the beginning and the end, which may overlap
+    ///         store the one at the end, then the one at the beginning
+    /// ```
+    ///
+    /// A range that leaves the memory traps at the store of its end, if not at a load, before anything is
+    /// written.
+    fn move_short(
+        code: &mut InstructionSink<'_>,
+        [to, length]: [u32; 2],
+        values: impl Fn(&mut InstructionSink<'_>, Width),
+    ) {
+        for width in Width::ALL {
+            code.local_get(length)
+                .i32_const(width.bytes())
+                .i32_ge_u()
+                .if_(BlockType::Empty);
+            values(code, width);
+            code.local_get(to)
+                .local_get(length)
+                .i32_add()
+                .i32_const(width.bytes())
+                .i32_sub()
+                .local_get(LAST);
+            width.store(code);
+            code.local_get(to).local_get(FIRST);
+            width.store(code);
+            code.return_().end();
+        }
+    }
+
+    /// Opens a block for ranges of 1 to [`SHORT_BYTES`] bytes that end below 4 GiB.
+    fn if_short(code: &mut InstructionSink<'_>, addresses: &[u32], length: u32) {
+        for (place, &address) in addresses.iter().enumerate() {
+            code.local_get(address);
+            if place > 0 {
+                code.i32_or();
+            }
+        }
+        code.i32_const(LAST_ADDRESSES)
+            .i32_lt_u()
+            // Without the length 0, which wraps around.
+            .local_get(length)
+            .i32_const(1)
+            .i32_sub()
+            .i32_const(SHORT_BYTES)
+            .i32_lt_u()
+            .i32_and()
+            .if_(BlockType::Empty);
+    }
+
     /// `(func (param $to i32) (param $value i32) (param $length i32))`
     ///
     /// ```text
+    /// if $length is short: store it
+    /// if $length <= PIECE: pay for it; memory.fill $to $value $length
+    /// otherwise:
     /// if the range ends outside the memory: memory.fill, which traps
     /// while $length > PIECE: pay for a piece; fill it; $to += PIECE; $length -= PIECE
     /// pay for $length; memory.fill $to $value $length
     /// ```
     fn fill_in_pieces(&self) -> Function {
         let (to, value, length, piece) = (0, 1, 2, 3);
-        let mut function = Function::new([(1, ValType::I32)]);
+        let mut function = Function::new([(1, ValType::I32), (2, ValType::I64)]);
         let mut code = function.instructions();
+        Self::if_short(&mut code, &[to], length);
+        Self::move_short(&mut code, [to, length], |code, _| {
+            // Every byte of both is the value's lowest.
+            code.local_get(value)
+                .i32_const(0xff)
+                .i32_and()
+                .i64_extend_i32_u()
+                .i64_const(0x0101_0101_0101_0101)
+                .i64_mul()
+                .local_tee(FIRST)
+                .local_set(LAST);
+        });
+        code.end();
+        code.local_get(length)
+            .i32_const(PIECE_BYTES)
+            .i32_le_u()
+            .if_(BlockType::Empty);
+        self.pay(&mut code, length);
+        code.local_get(to)
+            .local_get(value)
+            .local_get(length)
+            .memory_fill(MEMORY)
+            .return_()
+            .end();
         code.i32_const(PIECE_BYTES).local_set(piece);
         Self::is_outside(&mut code, to, length);
         code.if_(BlockType::Empty)
@@ -306,8 +451,34 @@ impl Ranges {
     /// piece overwrites bytes that another still has to read.
     fn copy_in_pieces(&self) -> Function {
         let (to, from, length, piece) = (0, 1, 2, 3);
-        let mut function = Function::new([(1, ValType::I32)]);
+        let mut function = Function::new([(1, ValType::I32), (2, ValType::I64)]);
         let mut code = function.instructions();
+        Self::if_short(&mut code, &[to, from], length);
+        Self::move_short(&mut code, [to, length], |code, width| {
+            // Both are loaded before either is stored: the ranges may overlap.
+            code.local_get(from);
+            width.load(code);
+            code.local_set(FIRST)
+                .local_get(from)
+                .local_get(length)
+                .i32_add()
+                .i32_const(width.bytes())
+                .i32_sub();
+            width.load(code);
+            code.local_set(LAST);
+        });
+        code.end();
+        code.local_get(length)
+            .i32_const(PIECE_BYTES)
+            .i32_le_u()
+            .if_(BlockType::Empty);
+        self.pay(&mut code, length);
+        code.local_get(to)
+            .local_get(from)
+            .local_get(length)
+            .memory_copy(MEMORY, MEMORY)
+            .return_()
+            .end();
         code.i32_const(PIECE_BYTES).local_set(piece);
         Self::is_outside(&mut code, to, length);
         Self::is_outside(&mut code, from, length);

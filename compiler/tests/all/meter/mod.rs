@@ -3,6 +3,7 @@
 mod checks;
 mod modules;
 mod offsets;
+mod ranges;
 
 use ferrite_cache::{METER_FUEL_EXPORT, METER_HOOK_EXPORT, METER_START_EXPORT};
 use ferrite_compiler::meter::{MeterError, meter};
