@@ -1,9 +1,10 @@
 //! `cargo xtask sanitize`: the tests of the crates with unsafe code, under the compiler's address or thread
 //! sanitizer.
 //!
-//! A stable compiler takes the flag with `RUSTC_BOOTSTRAP=1`, and its runtimes come with it. The standard library
-//! stays as it comes, unless `--build-std` says to build it, too, which needs the component `rust-src`. Everything is
-//! built into `target/sanitize/`, for a named target, so that macros and build scripts are not instrumented.
+//! A stable compiler takes the flag with `RUSTC_BOOTSTRAP=1`, and its runtimes come with it. The thread sanitizer sees
+//! the locks of the standard library only if that is instrumented, too, so it is built with the tests, from the sources
+//! of a compiler that has them. The address sanitizer leaves it as it comes, unless `--build-std` is given. Everything
+//! is built into `target/sanitize/`, for a named target, so that macros and build scripts are not instrumented.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -12,6 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
 use crate::run::{self, heading};
+use crate::tools::guest_rustc;
 use crate::workspace::{Target, Workspace};
 
 /// Options of `cargo xtask sanitize`.
@@ -22,7 +24,7 @@ pub(crate) struct Options {
     /// Kind of faults that are looked for
     #[arg(long, value_enum, default_value_t = Sanitizer::Address)]
     sanitizer: Sanitizer,
-    /// Build the standard library with the sanitizer, too (needs a nightly compiler and `rust-src`)
+    /// Build the standard library with the address sanitizer, too; the thread sanitizer always does
     #[arg(long)]
     build_std: bool,
     /// Only build the tests
@@ -55,7 +57,9 @@ impl Sanitizer {
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// Crates whose tests are run: those with unsafe code, and those that read what others have sent.
-const TESTED: [&str; 6] = ["protocol", "store", "cache", "server", "valkey", "runtime"];
+const TESTED: [&str; 7] = [
+    "protocol", "store", "cache", "server", "valkey", "runtime", "compiler",
+];
 
 /// Tests that are left out, each with the reason.
 const LEFT_OUT: [(&str, &str); 5] = [
@@ -81,10 +85,16 @@ const LEFT_OUT: [(&str, &str); 5] = [
     ),
 ];
 
-/// Options of the address sanitizer. The engine handles the faults of guests by signals, and runs some calls on
-/// stacks of its own.
-const ADDRESS_OPTIONS: &str = "handle_segv=0:handle_sigbus=0:handle_sigill=0:handle_sigfpe=0:\
-    allow_user_segv_handler=1:detect_stack_use_after_return=0:detect_leaks=1";
+/// Options of both. The engine handles the faults of guests by signals.
+const SIGNALS: &str = "handle_segv=0:handle_sigbus=0:handle_sigill=0:handle_sigfpe=0:\
+    allow_user_segv_handler=1";
+
+/// Options of the address sanitizer. The engine runs some calls on stacks of its own.
+const ADDRESS_OPTIONS: &str = "detect_stack_use_after_return=0:detect_leaks=1";
+
+/// Options of the thread sanitizer: it remembers more of what each thread did, so that it can show both sides of a race.
+/// The engine's handler allocates when it turns a fault of a guest into an error, where no allocation was interrupted.
+const THREAD_OPTIONS: &str = "history_size=4:report_signal_unsafe=0";
 
 /// Cargo's message about a program that it has built.
 #[derive(Deserialize)]
@@ -102,7 +112,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let chosen = chosen(&options.crates)?;
     let mut failed = Vec::new();
     heading("Build the tests");
-    let programs = build(workspace, options)?;
+    let programs = build(workspace, options, &chosen)?;
     if options.no_run {
         return Ok(());
     }
@@ -130,7 +140,13 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
             if let Some(folder) = package.manifest_path.parent() {
                 test.current_dir(folder);
             }
-            test.env("ASAN_OPTIONS", ADDRESS_OPTIONS);
+            test.env("ASAN_OPTIONS", format!("{SIGNALS}:{ADDRESS_OPTIONS}"));
+            test.env("TSAN_OPTIONS", format!("{SIGNALS}:{THREAD_OPTIONS}"));
+            if options.sanitizer == Sanitizer::Thread {
+                // Two tests are no threads of one server: what one unmaps, the next may map at the same place, and
+                // the sanitizer does not see the system calls by which the kernel orders both.
+                test.env("RUST_TEST_THREADS", "1");
+            }
             for (name, _) in LEFT_OUT {
                 test.args(["--skip", name]);
             }
@@ -146,27 +162,24 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Builds the tests of all crates by one invocation, so that what they depend on is built once. Returns the
+/// Builds the tests of the crates by one invocation, so that what they depend on is built once. Returns the
 /// programs.
-fn build(workspace: &Workspace, options: &Options) -> Result<Vec<Built>> {
+fn build(workspace: &Workspace, options: &Options, crates: &[&str]) -> Result<Vec<Built>> {
     let mut build = workspace.cargo(["test", "--lib", "--tests", "--no-run", "--target", TARGET]);
-    for name in TESTED {
+    for name in crates {
         build.args(["--package", &full(name)]);
     }
     let sanitizer = options.sanitizer.name();
-    let mut flags = format!("-Zsanitizer={sanitizer}");
-    if options.build_std {
+    if options.build_std || options.sanitizer == Sanitizer::Thread {
         build.arg("-Zbuild-std");
-    } else if options.sanitizer == Sanitizer::Thread {
-        // The standard library is one without it, which the compiler refuses otherwise.
-        flags.push_str(" -Cunsafe-allow-abi-mismatch=sanitizer");
+        build.env("RUSTC", guest_rustc::with_source(workspace)?);
     }
     build
         .arg("--target-dir")
         .arg(workspace.target.join("sanitize").join(sanitizer))
         .args(["--message-format", "json-render-diagnostics"])
         .env("RUSTC_BOOTSTRAP", "1")
-        .env("RUSTFLAGS", flags);
+        .env("RUSTFLAGS", format!("-Zsanitizer={sanitizer}"));
     let messages = run::output(&mut build)?;
     // Other messages have other fields.
     Ok(messages

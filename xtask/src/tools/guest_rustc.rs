@@ -1,4 +1,4 @@
-//! Rust compilers that have the standard library of another target, that of functions above all.
+//! Rust compilers that have the standard library of another target, that of functions above all, or its source.
 
 use std::path::{Path, PathBuf};
 
@@ -95,6 +95,37 @@ pub(crate) fn with_target(workspace: &Workspace, target: &str) -> Result<Option<
         return without_proxy(workspace, rustc).map(Some);
     }
     Ok(None)
+}
+
+/// A compiler that has the source of its standard library, for `cargo -Zbuild-std`: the one in use, which `rustup` may
+/// have to give it first; or one that `xtask/debian-rust` puts together below `target/`, with the sanitizers' runtimes,
+/// in two minutes the first time.
+///
+/// # Errors
+/// If there is none; the error explains how to get it.
+pub(crate) fn with_source(workspace: &Workspace) -> Result<PathBuf> {
+    let rustc = std::env::var_os("RUSTC").map_or_else(|| "rustc".into(), PathBuf::from);
+    let root = run::output(workspace.command(&rustc).args(["--print", "sysroot"]))?;
+    let source = Path::new(root.trim()).join("lib/rustlib/src/rust/library/Cargo.lock");
+    let added = || {
+        on_path("rustup").is_some()
+            && run::run(
+                workspace
+                    .command("rustup")
+                    .args(["component", "add", "rust-src"]),
+            )
+            .is_ok()
+    };
+    if source.is_file() || (added() && source.is_file()) {
+        return without_proxy(workspace, rustc);
+    }
+    let script = workspace.root.join("xtask/debian-rust");
+    let folder = workspace.target.join("sanitize/rust");
+    let made = run::output(workspace.command(script).arg(folder)).context(
+        "the Rust compiler lacks the source of its standard library, and none with it could be put together: \
+         install it with `rustup component add rust-src`",
+    )?;
+    Ok(PathBuf::from(made.trim()))
 }
 
 /// Returns the compiler that this command runs. The `rustc` of `rustup` is a proxy, which may update
