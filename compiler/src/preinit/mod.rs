@@ -21,7 +21,12 @@ use ferrite_wasm_abi::{INITIALIZE_EXPORT, PREINIT_EXPORT};
 use wasmparser::{ExternalKind, Parser, Payload};
 use wasmtime_wizer::Wizer;
 
+use crate::rewrite;
 use start::{StartLimits, Started};
+
+/// Most data segments that a module may have when its state is written: an engine takes 100,000, and the writer adds
+/// up to 10,000.
+const SEGMENTS_MAX: u32 = 90_000;
 
 /// Chooses which modules are pre-initialised.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -142,6 +147,18 @@ fn code_start(wasm: &[u8]) -> Option<usize> {
         })
 }
 
+/// Returns the number of data segments.
+fn data_segments(wasm: &[u8]) -> u32 {
+    Parser::new(0)
+        .parse_all(wasm)
+        .map_while(Result::ok)
+        .find_map(|payload| match payload {
+            Payload::DataSection(section) => Some(section.count()),
+            _ => None,
+        })
+        .unwrap_or(0)
+}
+
 /// Returns the new module, or the reason why there is none.
 fn run(wasm: &[u8], start: Start) -> Result<Vec<u8>, String> {
     if start.names_first {
@@ -152,10 +169,18 @@ fn run(wasm: &[u8], start: Start) -> Result<Vec<u8>, String> {
     } else {
         RandomBytes::Refused
     };
+    // The writer keeps an empty segment for each one of the source, and adds those of the new state.
+    let joined = rewrite::join_data(wasm).map_err(|error| error.to_string())?;
+    let segments = data_segments(&joined);
+    if segments > SEGMENTS_MAX {
+        return Err(format!(
+            "{segments} of its data segments have to stay, and the state needs room for more: at most {SEGMENTS_MAX} may"
+        ));
+    }
     let mut wizer = Wizer::new();
     wizer.init_func(INITIALIZE_EXPORT);
     let (context, instrumented) = wizer
-        .instrument(wasm)
+        .instrument(&joined)
         .map_err(|error| format!("{error:#}"))?;
     let started = Started::new(
         &instrumented,

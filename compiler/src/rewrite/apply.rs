@@ -7,8 +7,9 @@ use wasm_encoder::{Encode, ExportKind, SectionId};
 use wasmparser::Error;
 
 use super::Rewritten;
+use super::data::DataSection;
 use super::plan::{Plan, RESERVED_PREFIX};
-use crate::sections::{Additions, Replacement, content_start, copy};
+use crate::sections::{Additions, Replacement, Section, content_start, copy};
 
 /// Applies `plan` to `wasm`.
 pub(super) fn apply<'a>(wasm: &'a [u8], plan: &Plan<'_>) -> Result<Rewritten<'a>, Error> {
@@ -39,9 +40,7 @@ pub(super) fn apply<'a>(wasm: &'a [u8], plan: &Plan<'_>) -> Result<Rewritten<'a>
         let name = format!("{RESERVED_PREFIX}start");
         additions.export(&name, ExportKind::Func, start);
     }
-    let data = plan
-        .memory_pages
-        .and_then(|pages| plan.segments.joined(pages, plan.names_segments));
+    let data = plan.joined_data();
 
     let mut offsets = Vec::new();
     let bytes = copy(wasm, &additions, |section, at| {
@@ -58,20 +57,36 @@ pub(super) fn apply<'a>(wasm: &'a [u8], plan: &Plan<'_>) -> Result<Rewritten<'a>
                 });
             }
         }
-        if let Some(data) = &data {
-            if section.is(SectionId::DataCount) {
-                let mut content = Vec::new();
-                data.count.encode(&mut content);
-                return Ok(Replacement::Content(content));
-            }
-            if section.is(SectionId::Data) {
-                return Ok(Replacement::Content(data.content.clone()));
-            }
-        }
-        Ok(Replacement::Copy)
+        Ok(data
+            .as_ref()
+            .map_or(Replacement::Copy, |data| in_place_of(&section, data)))
     })?;
     Ok(Rewritten {
         wasm: Cow::Owned(bytes),
         rewind: rewind(offsets),
     })
+}
+
+/// Joins the data segments of `wasm` as `plan` says, and changes nothing else.
+pub(super) fn join_data<'a>(wasm: &'a [u8], plan: &Plan<'_>) -> Result<Cow<'a, [u8]>, Error> {
+    let Some(data) = plan.joined_data() else {
+        return Ok(Cow::Borrowed(wasm));
+    };
+    let bytes = copy(wasm, &Additions::default(), |section, _| {
+        Ok(in_place_of(&section, &data))
+    })?;
+    Ok(Cow::Owned(bytes))
+}
+
+/// What replaces a section where the module gets this data.
+fn in_place_of(section: &Section<'_>, data: &DataSection) -> Replacement {
+    if section.is(SectionId::DataCount) {
+        let mut content = Vec::new();
+        data.count.encode(&mut content);
+        Replacement::Content(content)
+    } else if section.is(SectionId::Data) {
+        Replacement::Content(data.content.clone())
+    } else {
+        Replacement::Copy
+    }
 }

@@ -45,3 +45,15 @@ pub fn rewrite(wasm: &[u8]) -> Result<Rewritten<'_>, Error> {
         plan::Decision::Allow(plan) => apply::apply(wasm, &plan),
     }
 }
+
+/// Joins the data segments of a valid module and changes nothing else. A module that cannot be rewound stays as it is.
+///
+/// # Errors
+///
+/// The module is not valid.
+pub(crate) fn join_data(wasm: &[u8]) -> Result<Cow<'_, [u8]>, Error> {
+    match plan::plan(wasm)? {
+        plan::Decision::Refuse(_) => Ok(Cow::Borrowed(wasm)),
+        plan::Decision::Allow(plan) => apply::join_data(wasm, &plan),
+    }
+}

@@ -2,7 +2,7 @@
 
 use wasmparser::{Error, GlobalType, Operator, Parser, Payload, ValType};
 
-use super::data::Segments;
+use super::data::{DataSection, Segments};
 
 /// Prefix of the export names that the pass adds. A source that uses it is not rewritten.
 pub(super) const RESERVED_PREFIX: &str = "__ferrite_";
@@ -28,6 +28,14 @@ pub(super) struct Plan<'a> {
     pub(super) segments: Segments<'a>,
     /// True if code names data segments.
     pub(super) names_segments: bool,
+}
+
+impl Plan<'_> {
+    /// The module's data in fewer segments; `None` if it stays as it is.
+    pub(super) fn joined_data(&self) -> Option<DataSection> {
+        self.segments
+            .joined(self.memory_pages?, self.names_segments)
+    }
 }
 
 /// Reads a valid module and decides what to change.

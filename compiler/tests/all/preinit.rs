@@ -349,3 +349,52 @@ fn a_start_that_fails_or_never_ends_is_refused() {
         assert!(reason.contains(expected), "{text}: {reason}");
     }
 }
+
+/// As many data segments as an engine takes, and a start that writes between them.
+fn of_many_segments(more: &str) -> String {
+    let many: String = (0..100_000)
+        .map(|number| format!("(data (i32.const {}) \"x\\00\\00y\")", number * 32))
+        .collect();
+    format!(
+        r#"(module (memory (export "memory") 50) {many}
+            (func (export "_initialize") (i32.store8 (i32.const 40) (i32.const 7)) {more})
+            (func (export "at") (param i32) (result i32) (i32.load (local.get 0))))"#
+    )
+}
+
+#[test]
+fn as_many_data_segments_as_an_engine_takes_leave_room_for_the_state() {
+    let other = preinitialised(&of_many_segments(""));
+    let engine = Engine::default();
+    let module = Module::new(&engine, other).expect("it is valid");
+    let mut store = Store::new(&engine, ());
+    let instance = Instance::new(&mut store, &module, &[]).expect("it imports nothing");
+    let at = instance
+        .get_typed_func::<u32, u32>(&mut store, "at")
+        .expect("an entry");
+    let line = u32::from_le_bytes(*b"x\0\0y");
+    for (place, expected) in [
+        (0, line),
+        (32, line),
+        (40, 7),
+        (3_199_968, line),
+        (3_200_000, 0),
+    ] {
+        assert_eq!(
+            at.call(&mut store, place).expect("it runs"),
+            expected,
+            "{place}"
+        );
+    }
+}
+
+#[test]
+fn data_segments_that_have_to_stay_leave_too_little_room() {
+    // Code names one, so that each keeps its number.
+    let named = "(memory.init 5 (i32.const 0) (i32.const 0) (i32.const 0))";
+    let reason = refusal(&of_many_segments(named), PreinitChoice::Always);
+    assert!(
+        reason.starts_with("100000 of its data segments have to stay") && reason.contains("90000"),
+        "{reason}"
+    );
+}

@@ -5,6 +5,8 @@
 use std::fs;
 use std::path::Path;
 
+use ferrite_compiler::preinit::preinit;
+use ferrite_compiler::{Preinit, PreinitChoice};
 use ferrite_tests::{Client, Reply, Server};
 
 use super::{is_there, printed};
@@ -18,8 +20,8 @@ const PERMISSIONS: &str = r#"{"allow_write": true, "allow_network": ["http://127
 /// Texts, and the number that each is read as; nothing if it is refused.
 type Numbers = Vec<(String, Option<String>)>;
 
-/// Builds a project with these functions and loads it as `m`; `None` without the language's tools.
-fn load(language: &str, source: &str, functions: &str) -> Option<(Server, Client)> {
+/// Builds a project with these functions; `None` without the language's tools.
+fn build(language: &str, source: &str, functions: &str) -> Option<Vec<u8>> {
     let folder = tempfile::tempdir().expect("there is room for a folder");
     let folder = folder.path();
     if !is_there(language, folder) {
@@ -30,13 +32,22 @@ fn load(language: &str, source: &str, functions: &str) -> Option<(Server, Client
     let project = folder.join("project");
     fs::write(project.join(source), functions).expect("it can be written");
     printed(wasmc, &["build"], &project);
-    let wasm = fs::read(project.join("build/project.wasm")).expect("it was built");
+    Some(fs::read(project.join("build/project.wasm")).expect("it was built"))
+}
+
+/// Builds a project with these functions and loads it as `m`; `None` without the language's tools.
+fn load(language: &str, source: &str, functions: &str) -> Option<(Server, Client)> {
+    build(language, source, functions).map(|wasm| serve(&wasm))
+}
+
+/// Starts a server and loads the module as `m`.
+fn serve(wasm: &[u8]) -> (Server, Client) {
     let server = Server::builder().config(OPEN).start();
     let mut client = server.client();
     let words: [&[u8]; 7] = [
         b"WASM.LOAD",
         b"m",
-        &wasm,
+        wasm,
         b"PERMISSIONS",
         PERMISSIONS.as_bytes(),
         b"CONFIG",
@@ -44,7 +55,7 @@ fn load(language: &str, source: &str, functions: &str) -> Option<(Server, Client
     ];
     let loaded = client.call(&words);
     assert!(matches!(loaded, Reply::Bulk(_)), "{loaded:?}");
-    Some((server, client))
+    (server, client)
 }
 
 fn call(client: &mut Client, entry: &str, argument: &str) -> Reply {
@@ -382,4 +393,44 @@ fn names_of_earlier_pages_take_no_memory(server: &Server, client: &mut Client) {
         "{}",
         server.log()
     );
+}
+
+/// Number of data segments of a module.
+fn data_segments(wasm: &[u8]) -> u32 {
+    let mut payloads = wasmparser::Parser::new(0).parse_all(wasm);
+    payloads
+        .find_map(|payload| match payload.expect("it was built") {
+            wasmparser::Payload::DataSection(section) => Some(section.count()),
+            _ => None,
+        })
+        .unwrap_or(0)
+}
+
+#[test]
+fn go_with_its_package_for_http() {
+    let functions = include_str!("functions/requests.go.txt");
+    let Some(wasm) = build("go", "functions.go", functions) else {
+        return;
+    };
+    // Go's linker stops at the most that an engine takes, and its runtime starts when the module is compiled.
+    assert_eq!(data_segments(&wasm), 100_000);
+    let started = preinit(&wasm, PreinitChoice::Marked);
+    assert_eq!(started.preinit, Preinit::Done);
+
+    let (_server, mut client) = serve(&wasm);
+    let request = "PUT /a/b?c HTTP/1.1\r\nHost: c\r\nX-One: two\r\n\r\n";
+    let reply = call(&mut client, "parse", request);
+    assert_eq!(texts(&reply), ["PUT", "/a/b", "two", "I'm a teapot"]);
+    let wrong = error(&mut client, "parse", Some("no request"));
+    assert!(wrong.contains("malformed HTTP"), "{wrong}");
+
+    let receiver = ReceivingServer::start();
+    receiver.answer(&[404]);
+    let reply = call(&mut client, "ask", &receiver.url("/open"));
+    assert_eq!(texts(&reply), ["404", "ok", "2"]);
+    let arrived = receiver.next();
+    assert_eq!((&*arrived.method, &*arrived.body), ("POST", "body"));
+    let refused = error(&mut client, "ask", Some(&receiver.url("/closed")));
+    assert!(refused.contains("NOPERM"), "{refused}");
+    assert_eq!(receiver.arrived.try_iter().count(), 0);
 }
