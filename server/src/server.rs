@@ -60,9 +60,15 @@ pub enum ListenError {
 
 /// The sockets that clients connect to.
 pub struct Listeners {
-    plain: Option<TcpListener>,
-    tls: Option<(TcpListener, TlsAcceptor)>,
-    metrics: Option<TcpListener>,
+    plain: Option<BoundListener>,
+    tls: Option<(BoundListener, TlsAcceptor)>,
+    metrics: Option<BoundListener>,
+}
+
+/// A socket that listens, and its address.
+struct BoundListener {
+    listener: TcpListener,
+    address: SocketAddr,
 }
 
 impl Listeners {
@@ -106,19 +112,19 @@ impl Listeners {
             tls,
             metrics,
         } = self;
-        let tls = tls.as_ref().map(|(listener, _)| listener);
+        let tls = tls.as_ref().map(|(bound, _)| bound);
         [
             ("resp", plain.as_ref()),
             ("tls", tls),
             ("metrics", metrics.as_ref()),
         ]
         .into_iter()
-        .filter_map(|(kind, listener)| Some((kind, listener?.local_addr().ok()?)))
+        .filter_map(|(kind, bound)| Some((kind, bound?.address)))
         .collect()
     }
 }
 
-fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
+fn bind(address: SocketAddr) -> Result<BoundListener, ListenError> {
     let listen = || {
         let socket = match address {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
@@ -127,7 +133,10 @@ fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
         // A restart must not wait for old connections of the previous process.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
-        socket.listen(BACKLOG)
+        let listener = socket.listen(BACKLOG)?;
+        // Nobody could find a server that does not know its own address.
+        let address = listener.local_addr()?;
+        Ok(BoundListener { listener, address })
     };
     listen().map_err(|source| ListenError::Bind { address, source })
 }
@@ -151,12 +160,10 @@ pub async fn run(
         tls,
         metrics,
     } = listeners;
-    let port = plain
-        .as_ref()
-        .and_then(|listener| listener.local_addr().ok());
-    state
-        .live
-        .set_tcp_port(port.map_or(0, |address| address.port()));
+    let port = plain.as_ref().map_or(0, |bound| bound.address.port());
+    state.live.set_tcp_port(port);
+    let plain = plain.map(|bound| bound.listener);
+    let tls = tls.map(|(bound, acceptor)| (bound.listener, acceptor));
     state.command_stats.start(table::names());
     let mut connections = JoinSet::new();
     // These tasks end with this function.
@@ -174,8 +181,8 @@ pub async fn run(
     if state.config.wasm.hot_reload {
         services.spawn(hot_reload::run(Arc::clone(&state)));
     }
-    if let Some(listener) = metrics {
-        services.spawn(metrics_http::run(Arc::clone(&state), listener));
+    if let Some(bound) = metrics {
+        services.spawn(metrics_http::run(Arc::clone(&state), bound.listener));
     }
     let mut shutdown = std::pin::pin!(shutdown);
     let mut spare = SpareDescriptor::new();

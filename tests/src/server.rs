@@ -143,6 +143,10 @@ impl ServerBuilder {
             .read_line(&mut line)
             .expect("stdout is text");
         let Some(addresses) = line.strip_prefix("ready ") else {
+            if !line.is_empty() {
+                // It runs, and nobody would end it.
+                child.kill().expect("our own child");
+            }
             child.wait().expect("our own child");
             return Err(fs::read_to_string(&log_path).unwrap_or_default());
         };
