@@ -12,9 +12,11 @@ use crate::tools::Python;
 use crate::workspace::Workspace;
 
 /// Workflows of this repository, and the example.
-const WORKFLOWS: [&str; 3] = [
+const WORKFLOWS: [&str; 5] = [
+    ".github/workflows/fuzz.yml",
     ".github/workflows/memory.yml",
     ".github/workflows/release.yml",
+    ".github/workflows/test.yml",
     "examples/ci/release.yml",
 ];
 
