@@ -14,6 +14,8 @@ mod api;
 mod automation;
 mod cluster_call;
 mod commands;
+#[cfg(test)]
+mod damaged;
 mod execution;
 mod load;
 mod module;

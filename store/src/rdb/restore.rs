@@ -251,9 +251,12 @@ mod tests {
     #[test]
     fn damaged_content_under_a_right_checksum_does_no_harm() {
         let payloads = payloads();
+        let inputs = std::env::var("FERRITE_FUZZ_INPUTS").map_or(100_000, |text| {
+            text.parse().expect("FERRITE_FUZZ_INPUTS is a number")
+        });
         let mut random = fastrand::Rng::with_seed(11);
         let mut accepted = 0;
-        for _ in 0..100_000 {
+        for _ in 0..inputs {
             let payload = &payloads[random.usize(..payloads.len())];
             let mut content = payload[..payload.len() - FOOTER_LEN].to_vec();
             for _ in 0..random.usize(1..4) {
@@ -271,7 +274,7 @@ mod tests {
                 assert!(again.is_ok(), "{}", content.escape_ascii());
             }
         }
-        assert!(accepted > 1_000, "only {accepted} were accepted");
+        assert!(accepted > inputs / 100, "only {accepted} were accepted");
     }
 
     #[test]

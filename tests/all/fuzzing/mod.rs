@@ -1,15 +1,20 @@
 //! The fuzz targets on a bounded number of inputs: damaged copies of good ones, and random bytes.
 //!
 //! `cargo +nightly fuzz run --fuzz-dir tests/fuzz/nightly TARGET` runs one of them without a limit.
-//! `FERRITE_FUZZ_INPUTS` sets the number of inputs for each target here.
+//! `FERRITE_FUZZ_INPUTS` sets the number of inputs for each target here, and `FERRITE_FUZZ_SEEDS` a folder that the
+//! good ones are written to, a folder for each target.
 
 mod targets;
 
+use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 
 use ferrite_cache::bundle::{BUNDLE_FORMAT, BundleManifest, Member, write_bundle};
 use ferrite_cache::worker_protocol::{CompileRequest, SourceKind, write_request};
 use ferrite_cache::{Digest, IMAGE_PAGE_BYTES, Image, ImageRun, ImageValue, Profile, patches};
+
+use ferrite_tests::{Reply, Server};
 
 use crate::support::guests::{ADD1, COUNT, EVERY_TYPE, MIRROR, RECURSE};
 use targets::TARGETS;
@@ -69,6 +74,16 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
         "manifest" => vec![manifest()],
         "component" => components(),
         "image" => images(),
+        "config" => texts(&[
+            &ferrite_server::config::Config::default().to_toml(),
+            "[server]\nusers = [\"app may=read+write password=a functions=x*+y\", \"ops may=all nopass\"]\n\
+             metrics_address = \"127.0.0.1:9\"\n[wasm]\naudit = \"1/100\"\n[wasm.limits]\nmax_time = \"5ms\"\n",
+        ]),
+        "users" => texts(&[
+            "user app on >pw ~app:* %R~ref:* %W~[a-z] +@all -@dangerous +config|get functions=a*+b\n",
+            "# those of others\nuser default off resetpass\nuser x on nopass allkeys (+get ~a) &* #00\n",
+        ]),
+        "dump" => dumps(),
         _ => modules(),
     }
 }
@@ -117,6 +132,41 @@ fn images() -> Vec<Vec<u8>> {
         whole.encode(|_| Some(&[7; IMAGE_PAGE_BYTES])),
         over_base.encode_over_base(&patches::between(&[], &changed)),
     ]
+}
+
+/// Values that Valkey has dumped, without their footers.
+fn dumps() -> Vec<Vec<u8>> {
+    /// Bytes of the version and the checksum.
+    const FOOTER: usize = 10;
+    let digit = |pair: &[u8]| {
+        let pair = std::str::from_utf8(pair).expect("hexadecimal digits");
+        u8::from_str_radix(pair, 16).expect("hexadecimal digits")
+    };
+    include_str!("../../../store/tests/all/differential/payloads.txt")
+        .lines()
+        .map(|line| line.as_bytes().chunks(2).map(digit).collect::<Vec<u8>>())
+        .map(|payload| payload[..payload.len() - FOOTER].to_vec())
+        .collect()
+}
+
+#[test]
+fn dumps_of_another_server_are_taken_with_the_footer_that_is_made_for_them() {
+    let server = Server::builder()
+        .arguments(&["--store-persistent", "false"])
+        .start();
+    let mut client = server.client();
+    for (at, content) in dumps().iter().enumerate() {
+        let payload = targets::sealed(content);
+        let key = format!("k:{at}");
+        let reply = client.call(&[b"RESTORE", key.as_bytes(), b"0", &payload]);
+        assert_eq!(
+            reply,
+            Reply::Simple("OK".into()),
+            "{}",
+            content.escape_ascii()
+        );
+        targets::dump(content);
+    }
 }
 
 fn bundles() -> Vec<Vec<u8>> {
@@ -219,16 +269,45 @@ fn no_reader_panics_on_damaged_input() {
 }
 
 #[test]
+fn every_target_has_good_inputs() {
+    let folder = std::env::var_os("FERRITE_FUZZ_SEEDS").map(PathBuf::from);
+    for (name, _) in TARGETS {
+        let seeds = seeds(name);
+        assert!(!seeds.is_empty(), "{name}");
+        let Some(folder) = folder.as_ref().map(|folder| folder.join(name)) else {
+            continue;
+        };
+        fs::create_dir_all(&folder).expect("it can be made");
+        for (at, seed) in seeds.iter().enumerate() {
+            fs::write(folder.join(format!("good-{at}")), seed).expect("it can be written");
+        }
+    }
+}
+
+#[test]
+fn every_target_can_be_chosen_in_the_workflow() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.github/workflows/fuzz.yml");
+    let workflow = fs::read_to_string(path).expect("it is there");
+    let programs = ["engines", "host", "rewind"];
+    for name in TARGETS.iter().map(|(name, _)| *name).chain(programs) {
+        assert!(
+            workflow.contains(&format!("          - {name}\n")),
+            "{name} is no choice"
+        );
+    }
+}
+
+#[test]
 fn every_target_has_a_program_for_the_fuzzer() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/nightly");
-    let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).expect("it is there");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/nightly");
+    let manifest = fs::read_to_string(folder.join("Cargo.toml")).expect("it is there");
     for (name, _) in TARGETS {
         assert!(
             manifest.contains(&format!("name = \"{name}\"")),
             "{name} is not in tests/fuzz/nightly/Cargo.toml"
         );
         let program = folder.join(format!("fuzz_targets/{name}.rs"));
-        let program = std::fs::read_to_string(&program).expect("it has a program");
+        let program = fs::read_to_string(&program).expect("it has a program");
         assert!(program.contains(&format!("targets::{name}(")), "{program}");
     }
 }

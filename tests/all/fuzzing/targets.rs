@@ -1,6 +1,8 @@
 //! The fuzz targets, one function for each reader of foreign bytes. None may panic, and accepted
 //! input must read back as the same.
 
+use std::path::Path;
+
 use ferrite_cache::bundle::{BundleLimits, BundleManifest, UncheckedBundle};
 use ferrite_cache::worker_protocol::{ResponseLimits, read_request, read_response};
 use ferrite_cache::{Automation, Image, Manifest, patches};
@@ -12,12 +14,14 @@ use ferrite_protocol::resp::{
 };
 use ferrite_runtime::policy::limits::{LimitSettings, Limits};
 use ferrite_runtime::policy::permissions::{Access, AccessPolicy, Permissions};
+use ferrite_server::config::Config;
+use ferrite_store::{Session, Store, StoreOptions};
 
 /// A reader of foreign bytes: its name, and the function that runs it.
 type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub(crate) const TARGETS: [Target; 13] = [
+pub(crate) const TARGETS: [Target; 16] = [
     ("request", request),
     ("command", command),
     ("reply", reply),
@@ -31,6 +35,9 @@ pub(crate) const TARGETS: [Target; 13] = [
     ("manifest", manifest),
     ("automation", automation),
     ("image", image),
+    ("config", config),
+    ("users", users),
+    ("dump", dump),
 ];
 
 /// Bytes from a connection: scanned whole and byte by byte, with the same result.
@@ -304,4 +311,81 @@ pub(crate) fn image(bytes: &[u8]) {
         assert_eq!(patches::apply(&again, &mut other), Ok(()));
         assert!(other == memory, "patches lead to what they were made of");
     }
+}
+
+/// A configuration file: refused with a reason, or one that reads back as the same.
+pub(crate) fn config(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    match Config::parse(Path::new("ferrite.toml"), text) {
+        Ok(config) => {
+            let written = config.to_toml();
+            let again = Config::parse(Path::new("ferrite.toml"), &written);
+            assert_eq!(again.map(|again| again.to_toml()).ok(), Some(written));
+            let mut config = config;
+            config.server.acl_file = None;
+            let _ = ferrite_server::check_users(&config);
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// A file of users with their rules: taken, or refused with a reason.
+pub(crate) fn users(bytes: &[u8]) {
+    thread_local! {
+        static FILE: tempfile::NamedTempFile = tempfile::NamedTempFile::new().expect("a temporary file");
+    }
+    FILE.with(|file| {
+        std::fs::write(file.path(), bytes).expect("it can be written");
+        let mut config = Config::default();
+        config.server.acl_file = Some(file.path().to_owned());
+        if let Err(error) = ferrite_server::check_users(&config) {
+            assert!(!error.to_string().is_empty());
+        }
+    });
+}
+
+/// A value as servers exchange it, its footer made right: restored in memory and dumped, twice with the same bytes.
+pub(crate) fn dump(content: &[u8]) {
+    thread_local! {
+        static STORE: Store = Store::in_memory(&StoreOptions::default());
+    }
+    let payload = sealed(content);
+    STORE.with(|store| {
+        let mut session = Session::new();
+        let mut run = |words: &[&[u8]]| {
+            let mut reply = Encoder::new(Protocol::Resp2);
+            let _ = store.execute(&mut session, words, &mut reply);
+            reply.bytes().to_vec()
+        };
+        run(&[b"DEL", b"one", b"two"]);
+        if run(&[b"RESTORE", b"one", b"0", &payload]) != b"+OK\r\n" {
+            return;
+        }
+        let written = run(&[b"DUMP", b"one"]);
+        let from = written.iter().position(|&byte| byte == b'\n');
+        let bytes = from.and_then(|at| written.get(at + 1..written.len().saturating_sub(2)));
+        let bytes = bytes.expect("a key that is there has a dump");
+        assert_eq!(run(&[b"RESTORE", b"two", b"0", bytes]), b"+OK\r\n");
+        assert!(run(&[b"DUMP", b"two"]) == written, "it is dumped as before");
+    });
+}
+
+/// Appends a version and the checksum of both: the CRC of 64 bits that Redis has, bit by bit.
+pub(crate) fn sealed(content: &[u8]) -> Vec<u8> {
+    /// The polynomial, its lowest bit first.
+    const POLYNOMIAL: u64 = 0x95ac_9329_ac4b_c9b5;
+    let mut payload = content.to_vec();
+    payload.extend(80_u16.to_le_bytes());
+    let mut checksum = 0_u64;
+    for &byte in &payload {
+        checksum ^= u64::from(byte);
+        for _ in 0..8 {
+            let low = checksum & 1;
+            checksum = (checksum >> 1) ^ (POLYNOMIAL * low);
+        }
+    }
+    payload.extend(checksum.to_le_bytes());
+    payload
 }

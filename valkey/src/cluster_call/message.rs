@@ -186,6 +186,7 @@ mod tests {
     use ferrite_protocol::resp::Protocol;
 
     use super::{RunReply, RunRequest, decode_end, encode_end};
+    use crate::damaged;
 
     fn request() -> RunRequest {
         RunRequest {
@@ -231,6 +232,29 @@ mod tests {
             let _ = RunReply::decode(&damaged);
             let _ = decode_end(&damaged);
         }
+        let reply = RunReply {
+            id: 9,
+            slots_held: true,
+            reply: b"$1\r\na\r\n".to_vec(),
+        };
+        let mut read = 0;
+        for good in [whole.clone(), reply.encode(), encode_end(3)] {
+            for damaged in damaged::copies(&good) {
+                if let Some(one) = RunRequest::decode(&damaged) {
+                    assert_eq!(RunRequest::decode(&one.encode()), Some(one));
+                    read += 1;
+                }
+                if let Some(one) = RunReply::decode(&damaged) {
+                    assert_eq!(RunReply::decode(&one.encode()), Some(one));
+                    read += 1;
+                }
+                if let Some(id) = decode_end(&damaged) {
+                    assert_eq!(decode_end(&encode_end(id)), Some(id));
+                    read += 1;
+                }
+            }
+        }
+        assert!(read > 0, "some changes leave a message");
         let other = whole.strip_prefix(b"*10\r\n$1\r\n1").map(|rest| {
             let mut other = b"*10\r\n$1\r\n2".to_vec();
             other.extend_from_slice(rest);

@@ -264,6 +264,7 @@ pub(crate) fn records(
 #[cfg(test)]
 mod tests {
     use super::{Definition, GONE_MAX, Stamp, Table};
+    use crate::damaged;
 
     fn definition(name: &str, value: Option<&str>, at: u64) -> Definition {
         Definition {
@@ -305,6 +306,13 @@ mod tests {
                     table.put(one);
                     read += 1;
                 }
+            }
+        }
+        for changed in damaged::copies(&json) {
+            if let Some(one) = Definition::from_json(&changed) {
+                assert_eq!(Definition::from_json(&one.to_json()), Some(one.clone()));
+                table.put(one);
+                read += 1;
             }
         }
         assert!(read > 0, "a changed name is a name");

@@ -224,6 +224,7 @@ fn warn_left_out(error: &dyn std::fmt::Display) {
 #[cfg(test)]
 mod tests {
     use super::{Entry, STAMPS, Stamp, is_newer, stamp};
+    use crate::damaged;
 
     #[test]
     fn an_entry_reads_back() {
@@ -259,6 +260,20 @@ mod tests {
             }
         }
         assert!(read > 0, "a changed name is a name");
+        let mut read = 0;
+        for changed in damaged::copies(json) {
+            if let Ok(entry) = Entry::from_json(&changed) {
+                read += 1;
+                let again = Entry::from_json(&entry.to_json());
+                assert_eq!(
+                    again.map(|again| again.to_json()).ok(),
+                    Some(entry.to_json()),
+                    "{}",
+                    changed.escape_ascii()
+                );
+            }
+        }
+        assert!(read > 0, "some changes leave an entry");
     }
 
     #[test]

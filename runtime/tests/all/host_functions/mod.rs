@@ -4,3 +4,4 @@ mod each;
 mod fuzzed;
 mod permissions;
 mod replies;
+mod scripts;
