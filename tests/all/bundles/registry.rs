@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use ferrite_tests::{Reply, debian_program};
+use ferrite_tests::{Reply, command, debian_program};
 
 use super::workshop::{Workshop, loaded};
 
@@ -185,4 +185,40 @@ fn what_a_registry_says_is_not_believed() {
     }
     // No other registry is used in its place.
     refused(&["push", "b.tar", "team/count:1"], 1, "names no registry");
+}
+
+#[test]
+fn no_argument_takes_a_password() {
+    let run = |arguments: &[&str]| {
+        let output = command("ferrite-wasmc", "FERRITE_WASMC_BIN")
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output();
+        output.expect("it can be run")
+    };
+    for name in ["push", "pull", "keygen", "bundle", "sign", "verify"] {
+        let help = run(&[name, "--help"]);
+        let text = String::from_utf8_lossy(&help.stdout).into_owned();
+        assert!(help.status.success() && text.contains("Usage:"), "{text}");
+        let option = text
+            .split_whitespace()
+            .find(|word| word.starts_with('-') && word.contains("password"));
+        assert_eq!(option, None, "{name}: {text}");
+        let refused = run(&[name, "a", "b", "--password", "secret"]);
+        let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(2), "{name}: {text}");
+        assert!(text.contains("unexpected argument"), "{name}: {text}");
+    }
+    // Nor does a registry's name.
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let bundle = folder.path().join("bundle");
+    fs::write(&bundle, "none").expect("written");
+    let bundle = bundle.to_str().expect("text");
+    for place in [
+        "user:secret@127.0.0.1:1/name:1",
+        "https://user:secret@127.0.0.1:1/name:1",
+    ] {
+        let refused = run(&["push", bundle, place]);
+        assert!(!refused.status.success(), "{refused:?}");
+    }
 }

@@ -124,3 +124,55 @@ fn a_function_without_its_code_says_what_is_missing() {
         assert_eq!(names(&mut client), ["add1"], "{kind:?}");
     }
 }
+
+/// Numbers of sources and of other files in the cache of an engine.
+fn cached(engine: &Engine) -> (usize, usize) {
+    let mut found = (0, 0);
+    let mut folders = vec![engine.dir().join("ferrite-cache")];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = std::fs::read_dir(&folder) else {
+            continue;
+        };
+        for entry in entries.map_while(Result::ok) {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if folder.ends_with("source") {
+                found.0 += 1;
+            } else if path
+                .extension()
+                .is_some_and(|extension| extension != "lock")
+            {
+                found.1 += 1;
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn a_server_gets_sources_of_others_and_no_native_code() {
+    for kind in EngineKind::here() {
+        let arguments = ["--repl-diskless-sync-delay", "0"];
+        let primary = kind.builder().arguments(&arguments).start();
+        // It could only run what another has compiled.
+        let replica = kind.builder().arguments(&arguments).without_compiler();
+        let replica = replica.start();
+        let (mut client, mut second) = (primary.client(), replica.client());
+        define(&mut client, "add1", ADD1);
+        assert_eq!(client.run("WASM.CALL add1 ARGS 1"), Reply::Int(2));
+        let (sources, others) = cached(&primary);
+        assert!(sources == 1 && others > 0, "{kind:?}: {sources} {others}");
+        let port = primary.port().to_string();
+        second.call(&["REPLICAOF", "127.0.0.1", &port]);
+        let call = ["WASM.CALL_RO", "add1", "ARGS", "1"];
+        let reply = until(&mut second, &call, |reply| {
+            let error = reply
+                .error()
+                .unwrap_or_else(|| panic!("{kind:?}: {reply:?}"));
+            !error.starts_with("NOFUNC") && cached(&replica).0 == 1
+        });
+        println!("{kind:?}: {reply:?}");
+        assert_eq!(cached(&replica), (1, 0), "{kind:?}");
+    }
+}

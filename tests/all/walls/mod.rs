@@ -3,6 +3,7 @@
 mod access_control;
 mod foreign;
 mod foreseen;
+mod lean;
 mod names;
 mod promises;
 mod replies;

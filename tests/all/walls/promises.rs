@@ -53,10 +53,10 @@ fn promises() -> Vec<Promise> {
 
 /// The pages whose promises are listed, each with the least number of them.
 const PAGES: [(&str, usize); 4] = [
-    ("README.md", 7),
-    ("docs/security.md", 44),
-    ("docs/store.md", 13),
-    ("docs/valkey.md", 20),
+    ("README.md", 12),
+    ("docs/security.md", 80),
+    ("docs/store.md", 22),
+    ("docs/valkey.md", 32),
 ];
 
 fn read(path: &str) -> String {
