@@ -189,6 +189,19 @@ pub(crate) fn build_python(workspace: &Workspace, folder: &Path, wasm: &Path) ->
     Ok(true)
 }
 
+/// Builds a module of Go that is no example to `wasm`. Returns false if its compiler cannot be had.
+///
+/// # Errors
+/// If it does not build.
+pub(crate) fn build_go_module(workspace: &Workspace, folder: &Path, wasm: &Path) -> Result<bool> {
+    let compilers = Compilers::prepare(workspace, &[Language::Go], &[]);
+    if compilers.go.is_none() {
+        return Ok(false);
+    }
+    build_go(workspace, &compilers, folder, wasm)?;
+    Ok(true)
+}
+
 /// Examples, and the compilers that were found for them.
 pub(crate) struct Prepared {
     examples: Vec<Example>,

@@ -32,6 +32,9 @@ pub(super) struct Compile {
     pub(super) within: Vec<Within>,
 }
 
+/// A module of Go with `net/http` in it, whose linker stops at 100,000 data segments.
+const GO_WITH_HTTP: &str = "benches/functions/go_http";
+
 /// Figures of one module; times of whole processes, in milliseconds.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Row {
@@ -72,14 +75,27 @@ impl Within {
 pub(super) fn measure(workspace: &Workspace, profile: BuildProfile) -> Result<Compile> {
     let peer = benchmarks(workspace)?;
     let wasmc = binaries::wasmc(workspace, profile)?;
-    let examples: Vec<_> = examples::build(workspace)?
+    let mut modules: Vec<_> = examples::build(workspace)?
         .into_iter()
         .map(|example| (example.name, example.source))
         .collect();
+    let rows = whole_processes(workspace, &wasmc, &peer, &modules)?;
+    let with_http = folder(workspace)?.join("go_http.wasm");
+    if examples::build_go_module(workspace, &workspace.root.join(GO_WITH_HTTP), &with_http)? {
+        modules.push(("go_http".to_owned(), with_http));
+    }
     Ok(Compile {
-        rows: whole_processes(workspace, &wasmc, &peer, &examples)?,
-        within: within_one_process(workspace, &peer, examples)?,
+        rows,
+        within: within_one_process(workspace, &peer, modules)?,
     })
+}
+
+/// The folder of what is compiled and measured.
+fn folder(workspace: &Workspace) -> Result<PathBuf> {
+    let folder = workspace.target.join("bench/compile");
+    std::fs::create_dir_all(&folder)
+        .with_context(|| format!("cannot make {}", folder.display()))?;
+    Ok(folder)
 }
 
 fn whole_processes(
@@ -88,9 +104,7 @@ fn whole_processes(
     peer: &Path,
     examples: &[(String, PathBuf)],
 ) -> Result<Vec<Row>> {
-    let folder = workspace.target.join("bench/compile");
-    std::fs::create_dir_all(&folder)
-        .with_context(|| format!("cannot make {}", folder.display()))?;
+    let folder = folder(workspace)?;
     let mut modules = Vec::new();
     for size in Size::ALL {
         let file = folder.join(size.name()).with_extension("wasm");

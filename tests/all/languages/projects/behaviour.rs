@@ -12,7 +12,7 @@ use ferrite_tests::{Client, Reply, Server};
 use super::{is_there, printed};
 use crate::network::receiver::{ReceivingServer, free_port, url};
 
-const OPEN: &str = "[wasm.security]\nallow_network = [\"http://127.0.0.1:*\"]\nallow_private_network = [\"127.0.0.1\"]\n";
+const OPEN: &str = "[wasm]\ncompile_timeout = \"10m\"\n[wasm.security]\nallow_network = [\"http://127.0.0.1:*\"]\nallow_private_network = [\"127.0.0.1\"]\n";
 
 /// The rule that lets functions make requests.
 const PERMISSIONS: &str = r#"{"allow_write": true, "allow_network": ["http://127.0.0.1:*/open"]}"#;
@@ -408,7 +408,7 @@ fn data_segments(wasm: &[u8]) -> u32 {
 
 #[test]
 fn go_with_its_package_for_http() {
-    let functions = include_str!("functions/requests.go.txt");
+    let functions = include_str!("../../../../benches/functions/go_http/functions.go");
     let Some(wasm) = build("go", "functions.go", functions) else {
         return;
     };
