@@ -59,7 +59,7 @@ pub(super) fn apply<'a>(wasm: &'a [u8], plan: &Plan<'_>) -> Result<Rewritten<'a>
         }
         Ok(data
             .as_ref()
-            .map_or(Replacement::Copy, |data| in_place_of(&section, data)))
+            .map_or(Replacement::Copy, |data| in_place_of(section, data)))
     })?;
     Ok(Rewritten {
         wasm: Cow::Owned(bytes),
@@ -73,7 +73,7 @@ pub(super) fn join_data<'a>(wasm: &'a [u8], plan: &Plan<'_>) -> Result<Cow<'a, [
         return Ok(Cow::Borrowed(wasm));
     };
     let bytes = copy(wasm, &Additions::default(), |section, _| {
-        Ok(in_place_of(&section, &data))
+        Ok(in_place_of(section, &data))
     })?;
     Ok(Cow::Owned(bytes))
 }

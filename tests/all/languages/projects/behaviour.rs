@@ -37,19 +37,21 @@ fn build(language: &str, source: &str, functions: &str) -> Option<Vec<u8>> {
 
 /// Builds a project with these functions and loads it as `m`; `None` without the language's tools.
 fn load(language: &str, source: &str, functions: &str) -> Option<(Server, Client)> {
-    build(language, source, functions).map(|wasm| serve(&wasm))
+    build(language, source, functions).map(|wasm| serve(&wasm, "{}"))
 }
 
-/// Starts a server and loads the module as `m`.
-fn serve(wasm: &[u8]) -> (Server, Client) {
+/// Starts a server and loads the module as `m`, with these limits.
+fn serve(wasm: &[u8], limits: &str) -> (Server, Client) {
     let server = Server::builder().config(OPEN).start();
     let mut client = server.client();
-    let words: [&[u8]; 7] = [
+    let words: [&[u8]; 9] = [
         b"WASM.LOAD",
         b"m",
         wasm,
         b"PERMISSIONS",
         PERMISSIONS.as_bytes(),
+        b"LIMITS",
+        limits.as_bytes(),
         b"CONFIG",
         r#"{"token": "tökens"}"#.as_bytes(),
     ];
@@ -417,7 +419,8 @@ fn go_with_its_package_for_http() {
     let started = preinit(&wasm, PreinitChoice::Marked);
     assert_eq!(started.preinit, Preinit::Done);
 
-    let (_server, mut client) = serve(&wasm);
+    // Its table has more functions than one may have by default.
+    let (_server, mut client) = serve(&wasm, r#"{"max_table_elements": 20000}"#);
     let request = "PUT /a/b?c HTTP/1.1\r\nHost: c\r\nX-One: two\r\n\r\n";
     let reply = call(&mut client, "parse", request);
     assert_eq!(texts(&reply), ["PUT", "/a/b", "two", "I'm a teapot"]);
