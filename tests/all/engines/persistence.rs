@@ -166,13 +166,12 @@ fn a_server_gets_sources_of_others_and_no_native_code() {
         let port = primary.port().to_string();
         second.call(&["REPLICAOF", "127.0.0.1", &port]);
         let call = ["WASM.CALL_RO", "add1", "ARGS", "1"];
-        let reply = until(&mut second, &call, |reply| {
+        until(&mut second, &call, |reply| {
             let error = reply
                 .error()
                 .unwrap_or_else(|| panic!("{kind:?}: {reply:?}"));
             !error.starts_with("NOFUNC") && cached(&replica).0 == 1
         });
-        println!("{kind:?}: {reply:?}");
         assert_eq!(cached(&replica), (1, 0), "{kind:?}");
     }
 }
