@@ -53,6 +53,18 @@ impl TlsOptions {
         Ok(())
     }
 
+    /// Returns the options again, which redis-cli takes, too.
+    pub(crate) fn words(&self) -> Vec<String> {
+        let Self { cacert, cert, key } = self;
+        [("--cacert", cacert), ("--cert", cert), ("--key", key)]
+            .into_iter()
+            .filter_map(|(option, file)| {
+                Some([option.to_owned(), file.as_ref()?.display().to_string()])
+            })
+            .flatten()
+            .collect()
+    }
+
     /// Returns the settings of secure connections.
     ///
     /// # Errors

@@ -2,21 +2,34 @@
 # Plays a newcomer: clones the last commit into an empty folder and does what README says, with no variable
 # set. Ends with the times and the size of it all, or at the first step that goes wrong.
 #
-#   tests/newcomer/play.sh [FOLDER]         with the programs of this system, and its Rust
-#   tests/newcomer/play.sh --bare FOLDER    in a Debian of its own that has Rust, git and a C compiler, and nothing
-#                                           else, as a user without rights. Needs root, mmdebstrap and overlayfs
+#   tests/newcomer/play.sh [--tests] [FOLDER]         with the programs of this system, and its Rust
+#   tests/newcomer/play.sh --bare [--tests] FOLDER    in a Debian of its own that has Rust, git and a C compiler, and
+#                                                     nothing else, as a user without rights. Needs root, mmdebstrap
+#                                                     and overlayfs
 #
-# FOLDER is made, and removed unless it was named. Takes some ten minutes on two cores, so no test run calls it.
+# FOLDER is made, and removed unless it was named. Takes some ten minutes on two cores, so no test run calls it. With
+# --tests, README's second command is run, too: every check and every test, which takes much longer.
 set -euo pipefail
+bare=
+tests=
+while :; do
+  case ${1:-} in
+  --bare) bare=yes ;;
+  --tests) tests=yes ;;
+  -*) echo "unknown option $1; there are --bare and --tests" >&2; exit 2 ;;
+  *) break ;;
+  esac
+  shift
+done
 root=$(cd "$(dirname "$0")/../.." && pwd)
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 rustup_home=${RUSTUP_HOME:-$HOME/.rustup}
 
 # The Debian: this system's release, its certificates and its resolver. Rust's folders are this system's, and what is
 # written into them stays in FOLDER.
-if [ "${1:-}" = --bare ]; then
-  mkdir -p "${2:?name a folder}"
-  folder=$(cd "$2" && pwd)
+if [ -n "$bare" ]; then
+  mkdir -p "${1:?name a folder}"
+  folder=$(cd "$1" && pwd)
   debian=$folder/debian
   release=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
   [ -d "$debian/usr" ] || mmdebstrap --quiet --variant=minbase --include=ca-certificates,gcc,git,libc6-dev \
@@ -30,7 +43,7 @@ if [ "${1:-}" = --bare ]; then
   mkdir -p "$debian/play/repository/tests/newcomer"
   cp "$0" "$debian/play/repository/tests/newcomer/play.sh"
   chown -R 1000:1000 "$debian/play"
-  export folder debian cargo_home rustup_home
+  export folder debian cargo_home rustup_home tests
   # shellcheck disable=SC2016
   exec unshare --mount --pid --fork bash -euc '
     mount -t proc proc "$debian/proc"
@@ -43,7 +56,7 @@ if [ "${1:-}" = --bare ]; then
       chown -R 1000:1000 "$debian/rust/$part"
     done
     exec env -i CARGO_HOME=/rust/cargo RUSTUP_HOME=/rust/rustup HOME=/play TMPDIR=/tmp PATH="/usr/sbin:/usr/bin:/sbin:/bin" \
-      chroot --userspec=1000:1000 "$debian" bash /play/repository/tests/newcomer/play.sh /play/here'
+      chroot --userspec=1000:1000 "$debian" bash /play/repository/tests/newcomer/play.sh ${tests:+--tests} /play/here'
 fi
 
 if [ $# -gt 0 ]; then
@@ -118,5 +131,17 @@ expect "did you mean" alone ferrite-server --prot 1
 kill "$server"
 wait "$server" || fail "the server ended with $?"
 
-printf '\ncargo xtask demo: %d min %d s; everything: %d min %d s; %s on disk\n' \
-  $((demo / 60)) $((demo % 60)) $((SECONDS / 60)) $((SECONDS % 60)) "$(du -sh "$folder/ferrite" | cut -f 1)"
+report() { printf '%s: %d min %d s\n' "$1" $(($2 / 60)) $(($2 % 60)); }
+everything=$SECONDS
+if [ -n "$tests" ]; then
+  step "cargo xtask test"
+  cd "$folder/ferrite"
+  alone cargo xtask test 2>&1 | tee "$folder/test.log"
+  grep -Eq 'Summary .* [1-9][0-9]* passed' "$folder/test.log" || fail "no test has passed"
+fi
+
+printf '\n'
+report "cargo xtask demo" "$demo"
+report "with all that follows it" "$everything"
+[ -z "$tests" ] || report "cargo xtask test" $((SECONDS - everything))
+printf '%s on disk\n' "$(du -sh "$folder/ferrite" | cut -f 1)"

@@ -143,7 +143,7 @@ fn one(workspace: &Workspace, options: &Options, step: Step) -> Result<()> {
         Step::Sdks => sdks(workspace),
         Step::Packages => {
             package::lint(workspace)?;
-            package::dry_run(workspace)?;
+            package::pack_sdks(workspace)?;
             package::build(workspace, BuildProfile::Dev)?;
             package::try_out(workspace)
         }

@@ -1,5 +1,5 @@
-//! `cargo xtask package`: packages for Debian, an archive with an installer, and the WIT of functions for registries,
-//! into target/packages.
+//! `cargo xtask package`: packages for Debian, an archive with an installer, the WIT of functions for registries, and
+//! the SDKs, into target/packages.
 
 // The build scripts' file, for its tests.
 #[cfg(test)]
@@ -21,7 +21,7 @@ use crate::tools::Python;
 use crate::workspace::Workspace;
 
 pub(crate) use lint::lint;
-pub(crate) use registries::dry_run;
+pub(crate) use registries::pack_sdks;
 pub(crate) use trial::try_out;
 
 /// The options of `package`.
@@ -30,6 +30,9 @@ pub(crate) struct Options {
     /// Profile of the programs in the packages
     #[arg(long, value_enum, default_value = "release")]
     profile: BuildProfile,
+    /// Pack the SDKs for crates.io, PyPI and npm instead
+    #[arg(long)]
+    sdks: bool,
 }
 
 /// The packages for Debian, each with a configuration of this name for nfpm.
@@ -45,6 +48,12 @@ pub(crate) fn folder(workspace: &Workspace) -> PathBuf {
 /// # Errors
 /// If a program does not build, or a tool is missing.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    if options.sdks {
+        for package in pack_sdks(workspace)? {
+            println!("{}", workspace.shown(&package).display());
+        }
+        return Ok(());
+    }
     let packages = build(workspace, options.profile)?;
     let programs = folder(workspace).join("stage/bin");
     for program in ["ferrite-server", "ferrite-wasmc"] {

@@ -1,7 +1,7 @@
-//! Packs what goes to package registries, as publishing would, without sending anything.
+//! Packs what goes to package registries, without sending anything.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
@@ -16,33 +16,52 @@ const CRATES: [&str; 3] = [
     "ferrite-wasm-sdk",
 ];
 
-/// Packs the SDKs for crates.io, PyPI and npm. The Go SDK needs no packing: its module is a folder of
-/// the repository.
+/// Packs the SDKs for crates.io, PyPI and npm into `target/packages/sdks`, as publishing would, and builds what was
+/// packed. The Go SDK needs no packing: its module is a folder of the repository. Returns the packages.
 ///
 /// # Errors
 /// If a package is not fit for its registry.
-pub(crate) fn dry_run(workspace: &Workspace) -> Result<()> {
-    // Without a build: the tests have built them.
-    let mut cargo = workspace.cargo(["package", "--quiet", "--no-verify", "--allow-dirty"]);
-    run::run(cargo.args(CRATES.map(|name| format!("--package={name}"))))?;
-    python(workspace)?;
-    if tools::on_path("npm").is_none() {
-        println!("note: the package for npm is not packed: no npm on the PATH");
-        return Ok(());
+pub(crate) fn pack_sdks(workspace: &Workspace) -> Result<Vec<PathBuf>> {
+    let out = super::folder(workspace).join("sdks");
+    if out.exists() {
+        fs::remove_dir_all(&out).with_context(|| format!("cannot clear {}", out.display()))?;
     }
-    for folder in ["sdk/assemblyscript", "sdk/js"] {
-        run::run(
-            workspace
-                .command("npm")
-                .args(["pack", "--dry-run", "--silent"])
-                .current_dir(workspace.root.join(folder)),
-        )?;
+    fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
+    crates(workspace, &out)?;
+    python(workspace, &out)?;
+    if tools::on_path("npm").is_none() {
+        println!("note: the packages for npm are not made: no npm on the PATH");
+    } else {
+        for folder in ["sdk/assemblyscript", "sdk/js"] {
+            let mut npm = workspace.command("npm");
+            npm.args(["pack", "--silent", "--pack-destination"]);
+            npm.arg(&out).current_dir(workspace.root.join(folder));
+            run::output(&mut npm)?;
+        }
+    }
+    let mut packages = Vec::new();
+    for entry in fs::read_dir(&out).with_context(|| format!("cannot list {}", out.display()))? {
+        packages.push(entry?.path());
+    }
+    packages.sort();
+    Ok(packages)
+}
+
+/// Packs the crates, and builds each from its package alone.
+fn crates(workspace: &Workspace, out: &Path) -> Result<()> {
+    let mut cargo = workspace.cargo(["package", "--quiet", "--allow-dirty"]);
+    run::run(cargo.args(CRATES.map(|name| format!("--package={name}"))))?;
+    for name in CRATES {
+        let file = format!("{name}-{}.crate", env!("CARGO_PKG_VERSION"));
+        let packed = workspace.target.join("package").join(&file);
+        fs::copy(&packed, out.join(file))
+            .with_context(|| format!("cannot copy {}", packed.display()))?;
     }
     Ok(())
 }
 
 /// Builds the packages for PyPI, and imports what the wheel holds.
-fn python(workspace: &Workspace) -> Result<()> {
+fn python(workspace: &Workspace, out: &Path) -> Result<()> {
     let python = Python::packaging(workspace)?;
     let folder = super::folder(workspace).join("python");
     if folder.exists() {
@@ -59,14 +78,14 @@ fn python(workspace: &Workspace) -> Result<()> {
     }
     let mut build = workspace.command(&python.interpreter);
     build.args(["-m", "build", "--no-isolation", "--outdir"]);
-    run::output(build.arg(&folder).arg(&source))?;
+    run::output(build.arg(out).arg(&source))?;
     let wheel = format!(
         "ferrite_wasm-{}-py3-none-any.whl",
         env!("CARGO_PKG_VERSION")
     );
     let mut import = workspace.command(&python.interpreter);
     import.args(["-I", "-c", IMPORT]);
-    run::output(import.arg(folder.join(wheel))).map(drop)
+    run::output(import.arg(out.join(wheel))).map(drop)
 }
 
 /// Imports the SDK from the wheel alone, and looks for what is no module.

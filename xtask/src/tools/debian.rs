@@ -70,6 +70,16 @@ pub(crate) fn ensure(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
+/// The program of this name, after making it ready if it is one of these; `None` if it is not available.
+///
+/// # Errors
+/// If the folder below `target/` cannot be created.
+pub(crate) fn program(workspace: &Workspace, name: &str) -> Result<Option<PathBuf>> {
+    ensure(workspace)?;
+    let unpacked = unpacked(workspace).join("usr/bin").join(name);
+    Ok(on_path(name).or_else(|| unpacked.is_file().then_some(unpacked)))
+}
+
 fn fetch(workspace: &Workspace, packages: &[&str]) -> Result<()> {
     let root = unpacked(workspace);
     for package in packages {

@@ -3,6 +3,7 @@
 
 mod address;
 mod connection;
+mod load_line;
 mod running;
 mod tls;
 
@@ -28,6 +29,7 @@ use crate::terminal::console::{Console, Exit, Report, UsageError};
 use crate::tls::TlsOptions;
 use address::Address;
 use connection::Connection;
+use load_line::LoadLine;
 use running::Running;
 
 /// The longest file with a configuration, in bytes: the values that there can be, with escapes.
@@ -60,6 +62,11 @@ pub(crate) struct Arguments {
     /// Only show the differences; exit code 3 if it may do more
     #[arg(long)]
     dry_run: bool,
+
+    /// Only build, and print the command line by which redis-cli 7.0 or later loads the module with the project's
+    /// settings
+    #[arg(long, conflicts_with_all = ["config_file", "yes", "dry_run"])]
+    print: bool,
 
     #[command(flatten)]
     tls: TlsOptions,
@@ -100,6 +107,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
         config_file,
         yes,
         dry_run,
+        print,
         tls,
         cache,
         preinit,
@@ -134,6 +142,17 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
         console,
     )?;
     let source = loaded.code.manifest.source;
+    let options = load_options(&policy, settings.limits.is_some());
+    if print {
+        console.print(&LoadLine::new(
+            &address,
+            &tls,
+            name.as_str(),
+            &module,
+            options,
+        ))?;
+        return Ok(Exit::Done);
+    }
 
     let mut connection = Connection::open(&address, &tls)?;
     let running = Running::of(name.as_str(), &mut connection)?;
@@ -176,21 +195,8 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     }
     if goes {
         let wasm = bounded_file::read(&module, MODULE_BYTES_MAX)?;
-        let permissions = policy.permissions.to_json();
-        let mut words: Vec<&[u8]> = vec![
-            b"WASM.LOAD",
-            name.as_bytes(),
-            &wasm,
-            b"PERMISSIONS",
-            permissions.as_bytes(),
-        ];
-        let limits = policy.limits.to_json();
-        if settings.limits.is_some() {
-            words.extend([b"LIMITS".as_slice(), limits.as_bytes()]);
-        }
-        if let Some(isolation) = policy.isolation {
-            words.extend([b"ISOLATION".as_slice(), isolation.as_str().as_bytes()]);
-        }
+        let mut words: Vec<&[u8]> = vec![b"WASM.LOAD", name.as_bytes(), &wasm];
+        words.extend(options.iter().map(|word| word.as_bytes()));
         if let Some(config) = &config {
             words.extend([b"CONFIG".as_slice(), config]);
         }
@@ -205,6 +211,18 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
         (true, _) | (false, false) => Exit::Done,
         (false, true) => Exit::Refused,
     })
+}
+
+/// The options of `WASM.LOAD` for these permissions, limits and isolation. Limits that are not set are left to the server.
+fn load_options(policy: &Policy, limits_are_set: bool) -> Vec<String> {
+    let mut words = vec!["PERMISSIONS".to_owned(), policy.permissions.to_json()];
+    if limits_are_set {
+        words.extend(["LIMITS".to_owned(), policy.limits.to_json()]);
+    }
+    if let Some(isolation) = policy.isolation {
+        words.extend(["ISOLATION".to_owned(), isolation.as_str().to_owned()]);
+    }
+    words
 }
 
 /// The command line by which redis-cli calls the function on this server.
