@@ -52,9 +52,20 @@ pub(crate) fn public(text: &str) -> Result<TrustedKey> {
     }
     let bytes = bounded_file::read(Path::new(text), KEY_FILE_BYTES_MAX)
         .with_context(|| format!("{text}: neither a public key nor the file of one"))?;
-    String::from_utf8_lossy(&bytes)
-        .parse()
+    let key = String::from_utf8_lossy(&bytes);
+    if is_secret(&key) {
+        bail!(
+            "{text}: this is a secret key; name the public one beside it, whose file ends in .pub"
+        );
+    }
+    key.parse()
         .map_err(|_| anyhow!("{text}: holds no minisign public key"))
+}
+
+/// Returns true for the text of a secret key, with or without a password.
+fn is_secret(text: &str) -> bool {
+    let bytes = text.lines().nth(1).map(|line| STANDARD.decode(line.trim()));
+    matches!(bytes, Some(Ok(bytes)) if SecretKey::from_bytes(&bytes).is_ok())
 }
 
 /// Reads a secret key that no password protects; returns nothing for any other text.

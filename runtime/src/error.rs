@@ -135,12 +135,14 @@ impl CallError {
     /// `NOFUNC`: no function of this name is loaded.
     #[must_use]
     pub fn no_function(name: &[u8]) -> Self {
+        // No function's name has a dot.
+        let advice = match name.iter().position(|&byte| byte == b'.') {
+            Some(dot) => format!("give its name without an entry, {}", Quoted(&name[..dot])),
+            None => "WASM.LIST shows what is loaded, WASM.LOAD loads it".to_owned(),
+        };
         Self::new(
             Code::NoFunction,
-            format!(
-                "no function {}; WASM.LIST shows what is loaded, WASM.LOAD loads it",
-                Quoted(name)
-            ),
+            format!("no function {}; {advice}", Quoted(name)),
         )
     }
 

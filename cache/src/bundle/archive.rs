@@ -59,19 +59,26 @@ impl<R: Read> TarReader<R> {
     }
 
     /// Returns an error about the header block that was just read.
-    pub(super) fn wrong_header(&self, member: &str) -> BundleError {
+    pub(super) fn wrong_header(&self, block: &[u8; BLOCK], member: &str) -> BundleError {
+        // What is no bundle at all, such as a module, is told by its first bytes.
+        let what = if self.offset == BLOCK as u64 && !block.starts_with(b"manifest.json\0") {
+            "it does not begin with manifest.json".to_owned()
+        } else {
+            format!("the header is not the one that {member} must have here")
+        };
         BundleError::NotCanonical {
-            what: format!("the header is not the one that {member} must have here"),
+            what,
             offset: self.offset - BLOCK as u64,
         }
     }
 
     /// Reads a header, which must be the canonical one of `member` with this size.
     pub(super) fn expect_header(&mut self, member: &str, size: u64) -> Result<(), BundleError> {
-        if self.header_block(member)? == header(member, size) {
+        let block = self.header_block(member)?;
+        if block == header(member, size) {
             return Ok(());
         }
-        Err(self.wrong_header(member))
+        Err(self.wrong_header(&block, member))
     }
 
     /// Reads the content of a member and its padding; passes the content to `piece` in parts.

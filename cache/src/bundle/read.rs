@@ -55,7 +55,7 @@ impl<R: Read> UncheckedBundle<R> {
 
         let block = blocks.header_block("manifest.json")?;
         let size = TarReader::<R>::stated_size(&block, "manifest.json")
-            .ok_or_else(|| blocks.wrong_header("manifest.json"))?;
+            .ok_or_else(|| blocks.wrong_header(&block, "manifest.json"))?;
         bounded("manifest.json", size, MANIFEST_BYTES_MAX)?;
         let manifest_json = small_content(&mut blocks, "manifest.json", size)?;
         let manifest = BundleManifest::from_json(&manifest_json)?;
@@ -85,7 +85,9 @@ impl<R: Read> UncheckedBundle<R> {
                 {
                     (None, true)
                 }
-                None => return Err(blocks.wrong_header("manifest.json.minisig or source.wasm")),
+                None => {
+                    return Err(blocks.wrong_header(&block, "manifest.json.minisig or source.wasm"));
+                }
             };
         Ok(Self {
             blocks,

@@ -55,7 +55,7 @@ impl Registry {
         }
         let reference: Reference = reference
             .parse()
-            .map_err(|error| anyhow!("{reference}: not the name of an artifact: {error}"))?;
+            .map_err(|error| anyhow!("{reference}: not the name of an artifact: {error}; write REGISTRY/NAME:TAG, the name in lower case, such as ghcr.io/team/rate:1.2.0"))?;
         // Fails only if a provider is installed already, and that one is the same.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let host = reference.resolve_registry();

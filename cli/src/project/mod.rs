@@ -36,6 +36,13 @@ impl Project {
     ///
     /// Fails if the folder holds no project; the error lists the files that were looked for.
     pub(crate) fn find(folder: &Path) -> Result<Self> {
+        if folder.is_file() {
+            bail!(
+                "{} is a file, and this command takes a project's folder; `ferrite-wasmc compile` and `run` take \
+                 modules",
+                folder.display()
+            );
+        }
         if !folder.is_dir() {
             bail!("there is no folder {}", folder.display());
         }

@@ -13,10 +13,12 @@ pub enum CommandError {
         name: Box<[u8]>,
     },
     /// The number of words is wrong.
-    #[error("ERR wrong number of arguments for '{}' command", .command.to_ascii_lowercase())]
+    #[error("ERR wrong number of arguments for '{}' command{}", .command.to_ascii_lowercase(), form(.command, .syntax))]
     Arity {
         /// The command.
         command: &'static str,
+        /// Its arguments, as its specification has them.
+        syntax: &'static str,
     },
     /// An option is unknown.
     #[error("ERR {command}: unknown option {}; {}", Quoted(.option), hint(.nearest, .known))]
@@ -76,6 +78,15 @@ pub enum CommandError {
     /// A value is invalid.
     #[error(transparent)]
     Invalid(#[from] CallError),
+}
+
+/// Returns the form of a command of our own, to follow the text that clients know from Redis.
+fn form(command: &str, syntax: &str) -> String {
+    if command.starts_with("WASM.") {
+        format!("; it is {}", format!("{command} {syntax}").trim_end())
+    } else {
+        String::new()
+    }
 }
 
 fn hint(nearest: &Option<&'static str>, known: &[&'static str]) -> String {

@@ -22,7 +22,7 @@ const NOTES: [&str; 4] = [
     "KEYS and ARGS stand once each, in either order; what follows the second is taken as it is. So",
     "KEYS … ARGS … is the order for arguments from outside, and FCALL counts its keys.",
     "Sizes are written 512KB or 16MB, times 250ms or 5s; plain numbers are bytes and milliseconds.",
-    "Permissions are JSON: {\"allowed_keys\": [\"user:*\"], \"denied_keys\": [], \"allow_write\": true}.",
+    "Permissions are read-only, read-write or none, or JSON: {\"allowed_keys\": [\"user:*\"], \"denied_keys\": [], \"allow_write\": true}.",
 ];
 
 /// Request for the list of commands.

@@ -149,6 +149,14 @@ pub fn parse<'a>(argv: &'a [&'a [u8]]) -> Result<Command<'a>, CommandError> {
 }
 
 impl Spec {
+    /// Returns the error of a request with too few or too many words.
+    pub(in crate::commands) const fn wrong_arity(&self) -> CommandError {
+        CommandError::Arity {
+            command: self.name,
+            syntax: self.syntax,
+        }
+    }
+
     /// Parses a request of this command.
     ///
     /// # Errors
@@ -157,7 +165,7 @@ impl Spec {
     #[inline]
     pub fn read<'a>(&'static self, argv: &'a [&'a [u8]]) -> Result<Command<'a>, CommandError> {
         if !self.takes(argv.len()) {
-            return Err(CommandError::Arity { command: self.name });
+            return Err(self.wrong_arity());
         }
         (self.parse)(self, argv)
     }

@@ -68,7 +68,7 @@ fn parse<'a>(spec: &'static Spec, argv: &'a [&'a [u8]]) -> Result<Command<'a>, C
         }
         [_, _, id] if is(1, RETRY) => Outbox::Retry(id),
         [_, _, id] if is(1, DEL) => Outbox::Delete(id),
-        _ if KNOWN.iter().any(|word| is(1, word)) => return Err(CommandError::Arity { command }),
+        _ if KNOWN.iter().any(|word| is(1, word)) => return Err(spec.wrong_arity()),
         _ => return Err(unknown(command, argv[1], KNOWN)),
     };
     Ok(Command::Outbox(parsed))

@@ -37,11 +37,11 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "WASM.CALL",
-        "ERR wrong number of arguments for 'wasm.call' command",
+        "ERR wrong number of arguments for 'wasm.call' command; it is WASM.CALL name[.entry] [TIMEOUT milliseconds] [KEYS key …] [ARGS arg …]",
     ),
     (
         "WASM.LIST all",
-        "ERR wrong number of arguments for 'wasm.list' command",
+        "ERR wrong number of arguments for 'wasm.list' command; it is WASM.LIST",
     ),
     (
         "WASM.CALL f KYES k",
@@ -96,7 +96,11 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "WASM.LOAD f",
-        "ERR wrong number of arguments for 'wasm.load' command",
+        "ERR wrong number of arguments for 'wasm.load' command; it is WASM.LOAD name source [DESCRIPTION text] [PERMISSIONS word-or-json] [LIMITS json] [ISOLATION rewind|fresh|reuse] [CONFIG json] [REPLACE]",
+    ),
+    (
+        "WASM.DEFINE f JS",
+        "ERR wrong number of arguments for 'wasm.define' command; it is WASM.DEFINE name [JS] source [DESCRIPTION text] [PERMISSIONS word-or-json] [LIMITS json] [ISOLATION rewind|fresh|reuse] [CONFIG json] [REPLACE]",
     ),
     (
         "WASM.LOAD f s REPLACE replace",
@@ -148,7 +152,7 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "WASM.RELOAD f s REPLACE",
-        "ERR wrong number of arguments for 'wasm.reload' command",
+        "ERR wrong number of arguments for 'wasm.reload' command; it is WASM.RELOAD name source",
     ),
     (
         "WASM.ERRORS f LIMIT",
@@ -164,7 +168,7 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "WASM.RESULT",
-        "ERR wrong number of arguments for 'wasm.result' command",
+        "ERR wrong number of arguments for 'wasm.result' command; it is WASM.RESULT call-id [BLOCK milliseconds]",
     ),
     (
         "WASM.RESULT 1 BLOCK forever",

@@ -31,6 +31,7 @@ use crate::artifact::signed_bundle::BundleTerms;
 use crate::automation::outbox::table::Outbox;
 use crate::automation::schedule::table::Schedules;
 use crate::automation::trigger::table::Triggers;
+use crate::call::request::CallRequest;
 use crate::error::{CallError, Code};
 use crate::executor::function::Function;
 use crate::executor::{Executor, ExecutorError};
@@ -207,6 +208,21 @@ impl<K: Keyspace> Runtime<K> {
             .registry
             .get(name)
             .ok_or_else(|| CallError::no_function(name))
+    }
+
+    /// Checks that a schedule or a trigger can call `target`, a function's name or `NAME.ENTRY`. The entry is only
+    /// checked if the function's code is loaded, because this must not block.
+    ///
+    /// # Errors
+    ///
+    /// `NOFUNC` if there is no such function or entry.
+    pub(crate) fn check_target(&self, target: &[u8]) -> Result<(), CallError> {
+        let request = CallRequest::new(target, &[], &[]);
+        let (name, entry) = request.name_and_entry();
+        if let Some(function) = self.function(name)?.function() {
+            function.entry(entry)?;
+        }
+        Ok(())
     }
 
     /// Returns all functions in the order of their names.

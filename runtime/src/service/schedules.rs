@@ -64,8 +64,7 @@ impl<K: Keyspace> Runtime<K> {
                 "this server keeps no schedules; ferrite-server does",
             ));
         }
-        let request = CallRequest::new(&schedule.function.0, &[], &[]);
-        self.function(request.name_and_entry().0)?;
+        self.check_target(&schedule.function.0)?;
         let mut receipt = None;
         self.0.schedules.add(schedule, |schedule| {
             receipt = Some(self.keep(schedule)?);

@@ -195,8 +195,7 @@ impl<K: Keyspace> Runtime<K> {
                 "BEFORE: this server cannot let a function refuse a write, ferrite-server with its own store can; leave the word out, and the function runs after the write",
             ));
         }
-        let request = CallRequest::new(&trigger.function.0, &[], &[]);
-        self.function(request.name_and_entry().0)?;
+        self.check_target(&trigger.function.0)?;
         let receipt = self.0.triggers.add(trigger, |trigger| {
             self.change_records(&[(trigger.record_name(), Some(trigger.to_bytes()))])
         })?;

@@ -189,6 +189,10 @@ fn what_is_wrong_is_named() {
         ),
         ("WASM.SCHEDULE ADD a note", "give one of EVERY"),
         (
+            "WASM.SCHEDULE ADD a note.nope EVERY 1s",
+            "NOFUNC function \"note\" has no entry \"nope\"",
+        ),
+        (
             "WASM.SCHEDULE ADD a note EVERY 1s AT 5",
             "give one of EVERY",
         ),

@@ -277,6 +277,10 @@ fn what_is_wrong_is_named() {
             "NOFUNC no function \"other\"",
         ),
         (
+            "WASM.TRIGGER ADD t note.nope KEYS a EVENTS set",
+            "NOFUNC function \"note\" has no entry \"nope\"",
+        ),
+        (
             "WASM.TRIGGER ADD t note KEYS a KEYS b EVENTS set",
             "KEYS is given twice",
         ),

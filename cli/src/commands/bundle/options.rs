@@ -103,13 +103,8 @@ impl Options {
             cache,
         } = arguments;
         let settings = Settings::of(&file)?;
-        let file = if file.is_dir() {
-            Project::find(&file)?.build_one(console)?
-        } else {
-            file
-        };
         let missing = |option: &str, field: &str| {
-            UsageError(format!("name {option}, or `{field}` in {FILE}"))
+            UsageError(format!("give {option}, or set `{field}` in {FILE}"))
         };
         let name = name
             .or_else(|| settings.name.map(|name| name.as_str().to_owned()))
@@ -123,9 +118,12 @@ impl Options {
         let created_unix = created.unwrap_or_else(now_unix);
         let expires_unix = match expires_in {
             Some(time) => {
-                let HumanDuration(time) = time
-                    .parse()
-                    .map_err(|error| UsageError(format!("--expires-in: {error}")))?;
+                let HumanDuration(time) = time.parse().map_err(|_| {
+                    let time = time.escape_debug();
+                    UsageError(format!(
+                        "--expires-in: \"{time}\" is no time; write 90d or 12h"
+                    ))
+                })?;
                 if time.as_secs() == 0 {
                     bail!(UsageError(
                         "--expires-in: give at least a second".to_owned()
@@ -186,6 +184,12 @@ impl Options {
                 Profile::new(target, baseline).map(|profile| profile.with_stack_depth(stack_depth))
             })
             .collect::<Result<_, _>>()?;
+        // A build takes its time, so all else is checked before.
+        let file = if file.is_dir() {
+            Project::find(&file)?.build_one(console)?
+        } else {
+            file
+        };
         Ok(Self {
             output: output.unwrap_or_else(|| format!("{name}-{version}{BUNDLE_EXTENSION}").into()),
             file,

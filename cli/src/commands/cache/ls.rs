@@ -1,6 +1,7 @@
 //! `ferrite-wasmc cache ls`: the contents of the cache.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
@@ -15,9 +16,9 @@ use crate::terminal::units::Bytes;
 
 /// Lists every source with its artifacts.
 pub(super) fn run(cache: &CacheFolder, console: &Console) -> Result<Exit> {
-    let entries = match cache.open_existing()? {
-        Some(cache) => cache.list()?,
-        None => Vec::new(),
+    let (entries, missing) = match cache.open_existing()? {
+        Some(cache) => (cache.list()?, None),
+        None => (Vec::new(), Some(cache.path.clone())),
     };
     let modules = entries
         .into_iter()
@@ -59,7 +60,7 @@ pub(super) fn run(cache: &CacheFolder, console: &Console) -> Result<Exit> {
                 .collect(),
         })
         .collect();
-    console.print(&ListReport { modules })?;
+    console.print(&ListReport { modules, missing })?;
     Ok(Exit::Done)
 }
 
@@ -88,6 +89,9 @@ fn unix_seconds(time: SystemTime) -> u64 {
 #[derive(Serialize)]
 struct ListReport {
     modules: Vec<ModuleReport>,
+    /// The cache's folder, if there is none yet.
+    #[serde(skip)]
+    missing: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -120,6 +124,9 @@ struct ArtifactReport {
 
 impl Report for ListReport {
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        if let Some(folder) = &self.missing {
+            return writeln!(out, "there is no cache in {} yet", folder.display());
+        }
         if self.modules.is_empty() {
             return writeln!(out, "the cache is empty");
         }

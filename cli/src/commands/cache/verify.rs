@@ -1,6 +1,7 @@
 //! `ferrite-wasmc cache verify`: checks that every stored byte is as published.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use ferrite_cache::{Digest, Fingerprint};
@@ -11,9 +12,9 @@ use crate::terminal::console::{Console, Exit, Report};
 
 /// Checks every entry and moves damaged ones away. The command fails if there were any.
 pub(super) fn run(cache: &CacheFolder, console: &Console) -> Result<Exit> {
-    let verdicts = match cache.open_existing()? {
-        Some(cache) => cache.verify()?,
-        None => Vec::new(),
+    let (verdicts, missing) = match cache.open_existing()? {
+        Some(cache) => (cache.verify()?, None),
+        None => (Vec::new(), Some(cache.path.clone())),
     };
     let checked = verdicts.len();
     let damaged: Vec<DamageReport> = verdicts
@@ -31,7 +32,11 @@ pub(super) fn run(cache: &CacheFolder, console: &Console) -> Result<Exit> {
     } else {
         Exit::Failed
     };
-    console.print(&VerifyReport { checked, damaged })?;
+    console.print(&VerifyReport {
+        checked,
+        damaged,
+        missing,
+    })?;
     Ok(exit)
 }
 
@@ -40,6 +45,9 @@ struct VerifyReport {
     /// Number of sources and artifacts that were checked.
     checked: usize,
     damaged: Vec<DamageReport>,
+    /// The cache's folder, if there is none yet.
+    #[serde(skip)]
+    missing: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -52,6 +60,9 @@ struct DamageReport {
 
 impl Report for VerifyReport {
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        if let Some(folder) = &self.missing {
+            return writeln!(out, "there is no cache in {} yet", folder.display());
+        }
         for damaged in &self.damaged {
             let what = damaged.profile.map_or_else(
                 || "the source".to_owned(),

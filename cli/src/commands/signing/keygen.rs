@@ -34,6 +34,12 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
             );
         }
     }
+    let folder = output.parent().filter(|path| !path.as_os_str().is_empty());
+    if let Some(folder) = folder
+        && !folder.is_dir()
+    {
+        bail!("there is no folder {}; make it first", folder.display());
+    }
     let password = password::new(&secret.display().to_string())?;
     let encrypted = !password.is_empty();
     let pair = if encrypted {

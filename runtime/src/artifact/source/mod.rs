@@ -87,6 +87,12 @@ pub enum SourceError {
     /// A binary instead of the text format.
     #[error("the source is a WebAssembly binary; use WASM.LOAD for it")]
     BinaryInDefine,
+    /// What `WASM.LOAD` takes instead of the text format.
+    #[error("the source {} is no text of a module; use WASM.LOAD for files and digests", Quoted(.start))]
+    LoadableInDefine {
+        /// Its first bytes.
+        start: Box<[u8]>,
+    },
     /// `blake3:` without a digest.
     #[error("the source {} is no digest: {problem}", Quoted(.text))]
     Digest {
@@ -142,10 +148,12 @@ pub enum SourceError {
         problem: &'static str,
     },
     /// Reading the file failed.
-    #[error("the file {} in the folder for modules cannot be read: {problem}", Quoted(.path.as_os_str().as_bytes()))]
+    #[error("the file {} in the folder for modules, {}, cannot be read: {problem}", Quoted(.path.as_os_str().as_bytes()), .module_dir.display())]
     Read {
         /// The path.
         path: PathBuf,
+        /// The folder.
+        module_dir: PathBuf,
         /// The problem.
         problem: io::Error,
     },
@@ -204,7 +212,7 @@ impl<'a> Source<'a> {
             return Ok(Self::Text(Cow::Borrowed(argument)));
         }
         Err(SourceError::Unknown {
-            start: argument.iter().take(100).copied().collect(),
+            start: start_of(argument),
         })
     }
 
@@ -213,8 +221,16 @@ impl<'a> Source<'a> {
         if argument.starts_with(WASM_MAGIC) {
             return Err(SourceError::BinaryInDefine);
         }
-        if argument.trim_ascii().is_empty() {
+        let trimmed = argument.trim_ascii();
+        if trimmed.is_empty() {
             return Err(SourceError::Empty);
+        }
+        if !is_text_format(trimmed)
+            && (trimmed.starts_with(DIGEST_PREFIX) || file_of(trimmed).is_some())
+        {
+            return Err(SourceError::LoadableInDefine {
+                start: start_of(trimmed),
+            });
         }
         check_size(argument.len() as u64, options)?;
         Ok(Self::Text(Cow::Borrowed(argument)))
@@ -247,6 +263,11 @@ pub fn file_of(argument: &[u8]) -> Option<&Path> {
         || argument.starts_with(BUNDLE_MAGIC)
         || trimmed.starts_with(DIGEST_PREFIX);
     (!other).then(|| as_path(trimmed))?
+}
+
+/// As much of an argument as an error shows.
+fn start_of(argument: &[u8]) -> Box<[u8]> {
+    argument.iter().take(100).copied().collect()
 }
 
 fn check_size(bytes: u64, options: &SourceOptions) -> Result<(), SourceError> {
@@ -342,6 +363,7 @@ fn read_path(path: &Path, options: &SourceOptions) -> Result<Source<'static>, So
     let file = open_below(module_dir, path)?;
     let unreadable = |problem| SourceError::Read {
         path: path.into(),
+        module_dir: module_dir.into(),
         problem,
     };
     let metadata = file.metadata().map_err(unreadable)?;

@@ -54,6 +54,7 @@ pub(crate) fn open_below(module_dir: &Path, path: &Path) -> Result<File, SourceE
     };
     let unreadable = |problem| SourceError::Read {
         path: path.into(),
+        module_dir: module_dir.into(),
         problem,
     };
     // The file found is checked and then opened by its descriptor: a folder on the way that becomes

@@ -112,11 +112,27 @@ fn what_is_no_source_is_refused() {
         short.starts_with("INVALID the source \"blake3:abc\" is no digest: "),
         "{short}"
     );
-    let binary = Source::for_define(EMPTY_MODULE, &none).expect_err("a binary");
-    assert_eq!(
-        binary.to_string(),
-        "the source is a WebAssembly binary; use WASM.LOAD for it"
-    );
+    let cases: [(&[u8], &str); 3] = [
+        (
+            EMPTY_MODULE,
+            "the source is a WebAssembly binary; use WASM.LOAD for it",
+        ),
+        (
+            b"a.wasm",
+            "the source \"a.wasm\" is no text of a module; use WASM.LOAD for files and digests",
+        ),
+        (
+            b"blake3:12",
+            "the source \"blake3:12\" is no text of a module; use WASM.LOAD for files and digests",
+        ),
+    ];
+    for (argument, expected) in cases {
+        let refused = Source::for_define(argument, &none).expect_err("no text");
+        assert_eq!(refused.to_string(), expected);
+    }
+    // A comment may end as a file does.
+    let comment = Source::for_define(b"(module) ;; as in a.wasm", &none);
+    assert!(comment.is_ok(), "{comment:?}");
 }
 
 #[test]
@@ -156,15 +172,21 @@ fn paths_stay_below_the_folder() -> std::io::Result<()> {
     let secret = outside.join("secret.wasm");
     let secret = secret.to_str().expect("is text");
     let long = format!("{}.wasm", "a/".repeat(3000));
+    let unreadable = |file: &str, problem: &str| {
+        format!(
+            "INVALID the file \"{file}\" in the folder for modules, {}, cannot be read: {problem}",
+            modules.display()
+        )
+    };
     let cases: Vec<(&str, String)> = vec![
         ("../outside/secret.wasm", "NOPERM the path \"../outside/secret.wasm\" leads out of the folder for modules by \"..\"; give a path below it".to_owned()),
         ("sub.wasm/../a.wasm", "NOPERM the path \"sub.wasm/../a.wasm\" leads out of the folder for modules by \"..\"; give a path below it".to_owned()),
         ("out.wasm", "NOPERM the path \"out.wasm\" leads out of the folder for modules through a link; give a path below it".to_owned()),
         ("folder/secret.wasm", "NOPERM the path \"folder/secret.wasm\" leads out of the folder for modules through a link; give a path below it".to_owned()),
-        ("missing.wasm", "INVALID the file \"missing.wasm\" in the folder for modules cannot be read: No such file or directory (os error 2)".to_owned()),
-        ("sub.wasm", "INVALID the file \"sub.wasm\" in the folder for modules cannot be read: it is no regular file".to_owned()),
-        ("pipe.wasm", "INVALID the file \"pipe.wasm\" in the folder for modules cannot be read: it is no regular file".to_owned()),
-        ("text.wasm", "INVALID the file \"text.wasm\" in the folder for modules cannot be read: it is not WebAssembly, it starts with \"(mod\"".to_owned()),
+        ("missing.wasm", unreadable("missing.wasm", "No such file or directory (os error 2)")),
+        ("sub.wasm", unreadable("sub.wasm", "it is no regular file")),
+        ("pipe.wasm", unreadable("pipe.wasm", "it is no regular file")),
+        ("text.wasm", unreadable("text.wasm", "it is not WebAssembly, it starts with \"(mod\"")),
         ("large.wasm", "LIMIT the source has 1001 bytes, the limit is 1000".to_owned()),
         ("a\0.wasm", "INVALID the path \"a\\x00.wasm\" is no path: it has a zero byte".to_owned()),
     ];

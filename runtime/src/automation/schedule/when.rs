@@ -79,6 +79,9 @@ impl When {
     /// It is none, or it never comes.
     pub fn cron(expression: &[u8], now: i64) -> Result<Self, CallError> {
         let wrong = |problem: &dyn fmt::Display| {
+            // Those of the parser are sentences.
+            let problem = problem.to_string();
+            let problem = problem.trim_end_matches('.');
             CallError::invalid(format!(
                 "CRON: {} is no expression of cron: {problem}; write five fields, such as \"0 3 * * *\" for 3 o'clock UTC each day",
                 Quoted(expression)

@@ -15,7 +15,7 @@ impl Spec {
     /// Fails if the request does not parse.
     pub fn key_positions(&'static self, argv: &[&[u8]]) -> Result<Range<usize>, CommandError> {
         if !self.takes(argv.len()) {
-            return Err(CommandError::Arity { command: self.name });
+            return Err(self.wrong_arity());
         }
         Ok(match self.keys {
             Keys::None => 0..0,

@@ -14,10 +14,13 @@ pub(in crate::commands) static SPEC: Spec = Spec {
 };
 
 fn parse<'a>(spec: &'static Spec, argv: &'a [&'a [u8]]) -> Result<Command<'a>, CommandError> {
-    let form = if argv.len() > 3 && argv[2].eq_ignore_ascii_case(b"JS") {
+    let form = if argv[2].eq_ignore_ascii_case(b"JS") {
         Form::JavaScript
     } else {
         Form::Text
     };
+    if form == Form::JavaScript && argv.len() == 3 {
+        return Err(spec.wrong_arity());
+    }
     load::read(spec, argv, form).map(|load| Command::Load(Box::new(load)))
 }

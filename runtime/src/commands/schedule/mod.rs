@@ -50,7 +50,7 @@ fn parse<'a>(spec: &'static Spec, argv: &'a [&'a [u8]]) -> Result<Command<'a>, C
         [_, _] if is(LIST) => Schedules::List,
         [_, _, id] if is(DEL) => Schedules::Delete(id),
         [_, _, _, _, ..] if is(ADD) => Schedules::Add(Box::new(add::read(spec, argv)?)),
-        _ if KNOWN.iter().any(|word| is(word)) => return Err(CommandError::Arity { command }),
+        _ if KNOWN.iter().any(|word| is(word)) => return Err(spec.wrong_arity()),
         _ => {
             return Err(crate::commands::grammar::options::unknown(
                 command, argv[1], KNOWN,

@@ -58,7 +58,7 @@ fn parse<'a>(spec: &'static Spec, argv: &'a [&'a [u8]]) -> Result<Command<'a>, C
         [_, _, name] if is(INFO) => Triggers::Info(name),
         [_, _, name] if is(RETRY) => Triggers::Retry(name),
         [_, _, _, _, ..] if is(ADD) => Triggers::Add(Box::new(add::read(spec, argv)?)),
-        _ if KNOWN.iter().any(|word| is(word)) => return Err(CommandError::Arity { command }),
+        _ if KNOWN.iter().any(|word| is(word)) => return Err(spec.wrong_arity()),
         _ => return Err(unknown(command, argv[1], KNOWN)),
     };
     Ok(Command::Triggers(parsed))

@@ -23,7 +23,7 @@ pub(super) fn by_hand(project: &Path) {
     let address = format!("redis://default@{}", server.address());
     let print = ["deploy", "--print", "--server", &address];
     let line = printed("ferrite-wasmc", &print, project);
-    assert!(line.ends_with(" REPLACE < ./build/limits.wasm\n"), "{line}");
+    assert!(line.ends_with(" REPLACE < build/limits.wasm\n"), "{line}");
     assert_eq!(line.lines().count(), 1, "{line}");
     let run = |password: &str| {
         let folder = redis_cli.path.parent().expect("a program is in a folder");

@@ -81,6 +81,21 @@ impl Address {
             port,
         })
     }
+
+    /// Returns the password for the server, if the environment has one.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the address has a user and there is none.
+    pub(super) fn password(&self) -> Result<Option<String>> {
+        match std::env::var(PASSWORD_VARIABLE) {
+            Ok(password) => Ok(Some(password)),
+            Err(_) if self.user.is_some() => {
+                bail!("the user's password is missing; put it into {PASSWORD_VARIABLE}")
+            }
+            Err(_) => Ok(None),
+        }
+    }
 }
 
 impl std::fmt::Display for Address {

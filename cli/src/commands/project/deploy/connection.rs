@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use rustls::{ClientConnection, StreamOwned};
 
-use super::address::{Address, PASSWORD_VARIABLE};
+use super::address::Address;
 use super::tls;
 use crate::reply::{self, Value};
 use crate::tls::TlsOptions;
@@ -56,13 +56,17 @@ impl Write for Stream {
 }
 
 impl Connection {
-    /// Connects, and signs in if there is a password or a user.
+    /// Connects, and signs in if there is a password.
     ///
     /// # Errors
     ///
     /// Fails if the server cannot be reached, has no certificate that can be trusted, or refuses
     /// the user.
-    pub(super) fn open(address: &Address, options: &TlsOptions) -> Result<Self> {
+    pub(super) fn open(
+        address: &Address,
+        options: &TlsOptions,
+        password: Option<&str>,
+    ) -> Result<Self> {
         let reach = || -> io::Result<TcpStream> {
             let mut last = None;
             for place in (address.host.as_str(), address.port).to_socket_addrs()? {
@@ -85,13 +89,6 @@ impl Connection {
             Stream::Plain(stream)
         };
         let mut connection = Self { stream };
-        let password = match std::env::var(PASSWORD_VARIABLE) {
-            Ok(password) => Some(password),
-            Err(_) if address.user.is_some() => {
-                bail!("the user's password is missing; put it into {PASSWORD_VARIABLE}")
-            }
-            Err(_) => None,
-        };
         if let Some(password) = password {
             let mut words: Vec<&[u8]> = vec![b"AUTH"];
             words.extend(address.user.as_deref().map(str::as_bytes));

@@ -112,16 +112,19 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
         cache,
         preinit,
     } = arguments;
+    let project = Project::find(&folder)?;
     let settings = Settings::of(&folder)?;
     let Some(server) = server.or(settings.server) else {
         bail!(UsageError(format!(
-            "name a server with --server, or as `server` in {FILE}"
+            "give a server with --server, or set `server` in {FILE}"
         )));
     };
     let address = Address::parse(&server)?;
     tls.check(address.tls)?;
     let config = config_file.as_deref().map(read_config).transpose()?;
-    let module = Project::find(&folder)?.build_one(console)?;
+    // A build takes its time, so what can be missing is looked for before.
+    let password = if print { None } else { address.password()? };
+    let module = project.build_one(console)?;
     let name = match settings.name {
         Some(name) => name,
         None => function_name(&module)?,
@@ -154,7 +157,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
         return Ok(Exit::Done);
     }
 
-    let mut connection = Connection::open(&address, &tls)?;
+    let mut connection = Connection::open(&address, &tls, password.as_deref())?;
     let running = Running::of(name.as_str(), &mut connection)?;
     let mut new = DiffInput::read(&module)?;
     new.permissions = policy.permissions.clone();
@@ -196,7 +199,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     if goes {
         let wasm = bounded_file::read(&module, MODULE_BYTES_MAX)?;
         let mut words: Vec<&[u8]> = vec![b"WASM.LOAD", name.as_bytes(), &wasm];
-        words.extend(options.iter().map(|word| word.as_bytes()));
+        words.extend(options.iter().map(String::as_bytes));
         if let Some(config) = &config {
             words.extend([b"CONFIG".as_slice(), config]);
         }

@@ -37,8 +37,13 @@ struct NewReport {
 /// Writes the project. After an error, the files written so far stay.
 pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     let Arguments { folder, lang } = arguments;
-    let name = folder.file_name().unwrap_or_default().to_string_lossy();
-    let name = name.into_owned();
+    let Some(name) = folder.file_name() else {
+        bail!(UsageError(format!(
+            "`{}` names no new folder; give the project's name, such as limits",
+            folder.display()
+        )));
+    };
+    let name = name.to_string_lossy().into_owned();
     name::check(&name, lang).map_err(UsageError)?;
     check_free(&folder).with_context(|| folder.display().to_string())?;
     let files = files::of(lang, &name);
