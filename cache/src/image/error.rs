@@ -24,6 +24,14 @@ pub enum ImageError {
         /// Their number.
         found: usize,
     },
+    /// An image over a base names runs of pages, where only patches belong.
+    #[error(
+        "the image changes the base of an engine, so it has patches and no runs of pages, but it names {found}"
+    )]
+    RunsOverBase {
+        /// Their number.
+        found: usize,
+    },
     /// Runs or globals are not in order, or overlap.
     #[error("the image's pages or globals are not in order")]
     Order,

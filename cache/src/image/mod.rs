@@ -308,7 +308,10 @@ impl Image {
             .ok_or(ImageError::Truncated)?;
         let memory_pages = number(&mut fixed)?;
         let (runs, globals) = (number(&mut fixed)? as usize, number(&mut fixed)? as usize);
-        if runs > IMAGE_RUNS_MAX || (over_base && runs > 0) {
+        if over_base && runs > 0 {
+            return Err(ImageError::RunsOverBase { found: runs });
+        }
+        if runs > IMAGE_RUNS_MAX {
             return Err(ImageError::Runs { found: runs });
         }
         // The lists are read before anything of their size is allocated.
@@ -498,7 +501,10 @@ mod tests {
         assert_eq!(changed(72, 0x70), ImageError::Value { number: 0 });
         assert_eq!(changed(80, 1), ImageError::Value { number: 0 });
         assert_eq!(changed(200, 1), ImageError::Padding);
-        assert_eq!(changed(7, 2), ImageError::Runs { found: 2 });
+        let over_base = changed(7, 2);
+        assert_eq!(over_base, ImageError::RunsOverBase { found: 2 });
+        let text = over_base.to_string();
+        assert!(text.contains("no runs of pages, but it names 2"), "{text}");
     }
 
     #[test]
