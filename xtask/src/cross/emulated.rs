@@ -109,7 +109,7 @@ pub(super) fn programs(messages: &str) -> Result<Vec<TestProgram>> {
     Ok(programs)
 }
 
-/// The package's name in an identifier such as `path+file:///work/store#ferrite-store@0.1.0`, or one without a
+/// The package's name in an identifier such as `path+file:///ferrite/store#ferrite-store@0.1.0`, or one without a
 /// name where that is the folder's.
 fn package_name(id: &str) -> &str {
     let (path, fragment) = id.rsplit_once('#').unwrap_or((id, ""));
