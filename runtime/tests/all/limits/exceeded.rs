@@ -314,6 +314,32 @@ async fn fuel_is_counted() {
     assert!((4..=8).contains(&step), "{used:?}");
 }
 
+/// A function that looks at its fuel nowhere, because it is short, is held to its limit when it ends.
+#[tokio::test]
+async fn the_fuel_of_a_short_function_is_limited_to_the_unit() {
+    let body = format!(
+        r#"(data (i32.const 0) "k") (func (export "run") (local i32)
+            (drop (call $set (i32.const 0) (i32.const 1) (i32.const 0) (i32.const 1)
+                (i32.const 0) (i64.const -1)))
+            {})"#,
+        "(local.set 0 (i32.add (local.get 0) (i32.const 1)))".repeat(300)
+    );
+    let wat = guest(&body);
+    let request = ferrite_runtime::call::request::CallRequest::new(b"test", &[], &[]);
+    let resp = ferrite_protocol::resp::Protocol::Resp2;
+    let host = Host::new();
+    let function = host.load(&wat);
+    let used = host.request(resp, &function, &request).await.1.fuel;
+    assert!(used > 1_200, "{used}");
+    for (fuel_max, suffices) in [(used - 1, false), (used, true)] {
+        let host = Host::new();
+        let function = host.load_with(&wat, |spec| spec.limits.fuel_max = fuel_max);
+        let (reply, _) = host.request(resp, &function, &request).await;
+        assert_eq!(!reply.starts_with("-FUEL"), suffices, "{reply}");
+        assert_eq!(host.keyspace.string("k").is_some(), suffices, "{fuel_max}");
+    }
+}
+
 #[test]
 fn tables_are_bounded_alike_by_the_compiler_and_the_engine() {
     let bounds = ferrite_compiler::SourceLimits::default();
