@@ -19,7 +19,7 @@ pub(super) fn write(page: &mut String, languages: &Languages) -> std::fmt::Resul
     writeln!(
         page,
         "The same functions in every language, isolated by `rewind`: replies a second on 50 connections with pipelines of\n\
-         16, beside Lua in Valkey {}, which keeps nothing on disk.\n",
+         16, beside Lua in Valkey {}. Neither server keeps anything on disk.\n",
         languages.valkey_version
     )?;
     writeln!(
