@@ -19,6 +19,7 @@ mod linux {
     use rustix::fs::{
         FallocateFlags, MemfdFlags, Mode, OFlags, ResolveFlags, fallocate, memfd_create, openat2,
     };
+    use rustix::mm::Advice;
 
     /// Fails with a sentence where memories cannot be rewound.
     #[expect(clippy::unnecessary_wraps, reason = "other systems return an error")]
@@ -36,6 +37,9 @@ mod linux {
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         Ok(fallocate(file, flags, offset, len)?)
     }
+
+    /// Leaves a range of memory out of core dumps.
+    pub(crate) const NOT_DUMPED: Advice = Advice::LinuxDontDump;
 
     /// Finds the file at a path, without opening it to read.
     pub(crate) fn find(path: &Path) -> io::Result<OwnedFd> {
@@ -89,6 +93,7 @@ mod other {
     use std::path::{Path, PathBuf};
 
     use rustix::fs::{Mode, OFlags};
+    use rustix::mm::Advice;
 
     pub(crate) fn can_rewind() -> io::Result<()> {
         Err(io::Error::other("instances are rewound on Linux alone"))
@@ -101,6 +106,8 @@ mod other {
     pub(crate) fn give_back(_: &File, _: u64, _: u64) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
+
+    pub(crate) const NOT_DUMPED: Advice = Advice::Normal;
 
     pub(crate) fn find(path: &Path) -> io::Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;

@@ -6,9 +6,7 @@ use std::ptr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use rustix::mm::{
-    Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mmap_anonymous, mprotect, munmap,
-};
+use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, madvise, mmap_anonymous, mprotect, munmap};
 use wasmtime::{LinearMemory, MemoryCreator, MemoryType};
 
 use super::fault::Registration;
@@ -392,7 +390,7 @@ impl ArenaMemory {
             madvise(
                 ptr::with_exposed_provenance_mut(start),
                 len,
-                Advice::LinuxDontDump,
+                platform::NOT_DUMPED,
             )
         };
         // Without the mark, growth takes longer.

@@ -111,7 +111,10 @@ fn head(page: &mut String) -> std::fmt::Result {
         page,
         "socket`, `scaling`, `store`, `cold`, `compile`, `languages` or `in-process`; `module` and `instructions` write"
     )?;
-    writeln!(page, "`benchmarks-valkey.md`, and `upstream` writes `benchmarks-upstream.md`.\n")?;
+    writeln!(
+        page,
+        "`benchmarks-valkey.md`, and `upstream` writes `benchmarks-upstream.md`.\n"
+    )?;
     writeln!(
         page,
         "Figures are medians; what stands in brackets is the lowest and the highest of the rounds. Contenders"
