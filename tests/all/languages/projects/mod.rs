@@ -230,7 +230,8 @@ fn panicked(info: &core::panic::PanicInfo<'_>) -> ! {
     printed(wasmc, &["build"], &project);
     let module = project.join("build/limits.wasm");
     let bytes = module.metadata().expect("it was built").len();
-    assert!(bytes < 17_500, "a rate limiter of {bytes} bytes");
+    // Some 17,500; a toolchain that has the library's source writes longer paths of it into panics.
+    assert!(bytes < 18_000, "a rate limiter of {bytes} bytes");
     let function = "build/limits.wasm:rate_limit";
     let allowed = ["--permissions", "read-write"];
     let call = ["--key", "api:1", "--arg", "2", "--arg", "60"];
