@@ -1,4 +1,4 @@
-//! Where a program's inputs come from, and how it runs them.
+//! Sources of a program's inputs, and the loop that runs them.
 //!
 //! - Files, or one input from standard input, as `afl-fuzz` and `honggfuzz` pass them.
 //! - `--from NUMBER`: one input after another, each made from its number, until the program is stopped. The number of
@@ -10,7 +10,7 @@ use std::io::{self, Read, Write};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-/// What runs inputs. Panics where something is wrong.
+/// A runner of inputs. Panics where something is wrong.
 pub(crate) trait Target {
     /// Inputs between two lines of progress.
     const PROGRESS_EVERY: u64;
@@ -21,7 +21,7 @@ pub(crate) trait Target {
     /// Runs an input.
     fn run(&mut self, input: &[u8]);
 
-    /// What the inputs have done so far.
+    /// A summary of what the inputs have done so far.
     fn seen(&self) -> String;
 }
 

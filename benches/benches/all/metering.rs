@@ -1,4 +1,4 @@
-//! What counting costs the guest's own code: the same module without it, with the meter of the compiler here, and
+//! Cost of counting for the guest's own code: the same module without it, with the meter of the compiler here, and
 //! with wasmtime's fuel and epochs, which it replaces.
 //!
 //! The Rust example `json_patch` parses, changes and writes a document; it is skipped unless `cargo xtask examples`
@@ -49,7 +49,7 @@ impl Counted {
 #[derive(Default)]
 struct Host {
     document: Vec<u8>,
-    /// What the guest reads on by `take`.
+    /// The last result, which the guest reads on by `take`.
     long: Vec<u8>,
 }
 

@@ -19,7 +19,7 @@ const BETWEEN_CHECKS: u64 = 16 << 10;
 
 /// The same if functions that look at the fuel were called in between.
 ///
-/// When calls that are nested as deep as the stack allows return one after the other, each may run so
+/// Calls that are nested as deep as the stack allows and return one after the other may each run so
 /// many units without a look: some 8 million in all (512 KiB of stack, 32 bytes a frame), two or three
 /// milliseconds. Code that was paid for before
 /// the call is not looked at: it costs at most as much as what looked at the fuel on the way down.

@@ -78,7 +78,7 @@ pub(super) fn join_data<'a>(wasm: &'a [u8], plan: &Plan<'_>) -> Result<Cow<'a, [
     Ok(Cow::Owned(bytes))
 }
 
-/// What replaces a section where the module gets this data.
+/// Replacement of a section where the module gets this data.
 fn in_place_of(section: &Section<'_>, data: &DataSection) -> Replacement {
     if section.is(SectionId::DataCount) {
         let mut content = Vec::new();

@@ -30,11 +30,11 @@ pub(super) struct LeftOut {
     pub(super) package: &'static str,
     /// The name of a test or the beginning of several.
     pub(super) name: &'static str,
-    /// What the emulator lacks.
+    /// The reason: a thing that the emulator lacks.
     pub(super) reason: &'static str,
 }
 
-/// How the programs are run.
+/// Settings of a run of the programs.
 pub(super) struct Emulation<'e> {
     /// A script that runs the program that it is given.
     pub(super) emulator: &'e Path,
@@ -48,7 +48,7 @@ pub(super) struct Emulation<'e> {
     pub(super) left_out: &'e [LeftOut],
 }
 
-/// What became of a test.
+/// Outcome of a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Passed,

@@ -1,4 +1,4 @@
-//! Where metered code looks at its fuel: on every way round, and in time.
+//! Places at which metered code looks at its fuel: on every way round, and in time.
 
 use std::collections::HashSet;
 use std::fmt::Write as _;

@@ -87,7 +87,7 @@ pub enum SourceError {
     /// A binary instead of the text format.
     #[error("the source is a WebAssembly binary; use WASM.LOAD for it")]
     BinaryInDefine,
-    /// What `WASM.LOAD` takes instead of the text format.
+    /// A path or a digest, which `WASM.LOAD` takes, instead of the text format.
     #[error("the source {} is no text of a module; use WASM.LOAD for files and digests", Quoted(.start))]
     LoadableInDefine {
         /// Its first bytes.

@@ -1,4 +1,4 @@
-//! How the rate of calls grows with connections and pipelines.
+//! Rates of calls by connections and pipelines.
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
