@@ -4,7 +4,6 @@ mod bed;
 mod bundle;
 mod call;
 mod compile;
-mod compilers;
 mod host_calls;
 mod images;
 mod isolation;
@@ -42,7 +41,7 @@ criterion_group!(
 
 fn main() -> io::Result<()> {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-    if !compilers::run(&arguments)? {
+    if !compile::compilers::run(&arguments)? {
         benches();
         Criterion::default().configure_from_args().final_summary();
     }

@@ -1,5 +1,7 @@
 //! Ahead-of-time compilation: validation alone, and all steps from source to artifact.
 
+pub(crate) mod compilers;
+
 use std::hint::black_box;
 use std::time::Duration;
 
