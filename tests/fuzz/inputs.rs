@@ -56,7 +56,14 @@ pub(crate) fn run<T: Target>(target: impl FnOnce() -> T) -> io::Result<()> {
     }
     let mut inputs = Vec::new();
     for path in arguments {
-        inputs.push(std::fs::read(path)?);
+        let input = std::fs::read(&path).map_err(|error| {
+            let text = format!(
+                "cannot read {}: {error}; give files, --from NUMBER or --print NUMBER",
+                path.display()
+            );
+            io::Error::other(text)
+        })?;
+        inputs.push(input);
     }
     if inputs.is_empty() {
         let mut input = Vec::new();

@@ -130,7 +130,7 @@ impl Machine {
         Self { host, function }
     }
 
-    /// Runs a script; returns the code of its error, or `a reply`.
+    /// Runs a script; returns the code of its error, `a reply`, or `an error of the guest`.
     ///
     /// # Panics
     ///
@@ -148,9 +148,15 @@ impl Machine {
             "{}: {reply}",
             script.escape_ascii()
         );
-        match reply.strip_prefix('-') {
-            Some(error) => error.split(' ').next().unwrap_or_default().to_owned(),
-            None => "a reply".to_owned(),
+        let Some(error) = reply.strip_prefix('-') else {
+            return "a reply".to_owned();
+        };
+        let code = error.split(' ').next().unwrap_or_default();
+        // A guest that replies an error has any bytes for its code.
+        let is_word = |code: &str| code.bytes().all(|byte| byte.is_ascii_uppercase());
+        match code {
+            code if code.len() > 2 && is_word(code) => code.to_owned(),
+            _ => "an error of the guest".to_owned(),
         }
     }
 }
