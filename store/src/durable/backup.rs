@@ -6,8 +6,8 @@ use fjall::{Keyspace, PersistMode, Readable as _, Snapshot};
 use thiserror::Error;
 
 use super::OpenError;
+use super::damage::mark::Mark;
 use super::disk::{Disk, versioned};
-use super::mark::Mark;
 use super::record::{COMMIT, CommitNumbers};
 
 /// Records of one batch of the copy.
@@ -87,6 +87,7 @@ impl DiskSnapshot {
         let numbers = CommitNumbers {
             previous: Some(0),
             last: self.commit,
+            settled: Some(self.commit),
         };
         target
             .meta

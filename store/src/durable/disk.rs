@@ -1,4 +1,4 @@
-//! The storage engine: one database directory with three maps.
+//! The storage engine: one database directory with four maps.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use fjall::{AbstractTree as _, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use super::OpenError;
-use super::record::{COMMIT, CommitNumbers, FORMAT, FORMAT_1};
+use super::record::{COMMIT, CommitNumbers, FORMAT, FORMATS_BEFORE};
 
 /// The engine's cache, in bytes. Only the start and the removal of garbage read data.
 const CACHE_BYTES: u64 = 1 << 20;
@@ -18,6 +18,8 @@ const OPEN_TABLES_MAX: usize = 64;
 const MEMTABLE_BYTES: u64 = 16 << 20;
 /// The same for the map `meta`, of which the engine keeps the numbers of every batch until then.
 const META_BYTES: u64 = 2 << 20;
+/// The same for the map `log`, once its changes are in the other maps.
+const LOG_BYTES: u64 = 8 << 20;
 /// Most bytes of the journals.
 const JOURNAL_BYTES: u64 = 256 << 20;
 
@@ -35,6 +37,7 @@ pub(super) struct Disk {
     pub(super) keys: Keyspace,
     pub(super) elements: Keyspace,
     pub(super) meta: Keyspace,
+    pub(super) log: Keyspace,
 }
 
 /// The directory of this format inside the data directory.
@@ -95,6 +98,7 @@ impl Disk {
             keys: map("keys")?,
             elements: map("elements")?,
             meta: map("meta")?,
+            log: map("log")?,
             database: database.clone(),
         };
         match disk.meta.get("format").map_err(engine)? {
@@ -104,8 +108,9 @@ impl Disk {
                     .persist(PersistMode::SyncAll)
                     .map_err(engine)?;
             }
+            Some(found) if *found == *FORMAT.as_bytes() => {}
             Some(found)
-                if [FORMAT, FORMAT_1]
+                if FORMATS_BEFORE
                     .iter()
                     .any(|known| *found == *known.as_bytes()) => {}
             Some(found) => {
@@ -135,6 +140,15 @@ impl Disk {
         Ok(())
     }
 
+    /// Has the engine write a table of the map `log`, on its own thread, if that has much in memory. Nothing is left of
+    /// what it had once the maps have its changes.
+    pub(super) fn bound_log(&self) -> fjall::Result<()> {
+        if self.log.tree.active_memtable().size() > LOG_BYTES {
+            self.log.rotate_memtable()?;
+        }
+        Ok(())
+    }
+
     /// Has the engine begin to write these bytes into tables, on its own thread.
     pub(super) fn begin_rest(&self) -> fjall::Result<()> {
         for map in self.maps() {
@@ -157,8 +171,8 @@ impl Disk {
         Ok(true)
     }
 
-    fn maps(&self) -> [&Keyspace; 3] {
-        [&self.keys, &self.elements, &self.meta]
+    fn maps(&self) -> [&Keyspace; 4] {
+        [&self.keys, &self.elements, &self.meta, &self.log]
     }
 
     fn is_writing_tables(&self) -> bool {
@@ -168,9 +182,15 @@ impl Disk {
 
     /// Returns the number of the last commit; `None` if there is a record that is no number.
     pub(super) fn commit(&self) -> fjall::Result<Option<u64>> {
+        let numbers = self.commit_numbers()?;
+        Ok(numbers.map(|numbers| numbers.last))
+    }
+
+    /// Returns the numbers of the last batch; `None` if there is a record that has none.
+    pub(super) fn commit_numbers(&self) -> fjall::Result<Option<CommitNumbers>> {
         Ok(match self.meta.get(COMMIT)? {
-            None => Some(0),
-            Some(bytes) => CommitNumbers::parse(&bytes).map(|numbers| numbers.last),
+            None => Some(CommitNumbers::none_after(0)),
+            Some(bytes) => CommitNumbers::parse(&bytes),
         })
     }
 
@@ -263,7 +283,7 @@ mod tests {
     use fjall::AbstractTree as _;
 
     use super::{Disk, JOURNAL_LEFT_BYTES, META_BYTES, only_journal, used_bytes, versioned};
-    use crate::durable::chain::first_gap;
+    use crate::durable::damage::chain::first_gap;
     use crate::durable::record::{COMMIT, CommitNumbers};
 
     /// 64 KiB that no compression makes shorter.
@@ -304,6 +324,7 @@ mod tests {
             let numbers = CommitNumbers {
                 previous: Some(last - 1),
                 last,
+                settled: Some(last),
             };
             let meta = &disk.meta;
             meta.insert(COMMIT, numbers.to_bytes()).expect("written");

@@ -1,15 +1,15 @@
 //! Encodes effects as a batch of the storage engine.
 
-use std::collections::HashMap;
-
-use fjall::OwnedWriteBatch as WriteBatch;
+use std::ops::Range;
 
 use super::disk::Disk;
 use super::garbage::{Garbage, INLINE_LEN_MAX};
-use super::record::{self, COMMIT, CommitNumbers};
+use super::pending::{Encoded, Map, Pending};
+use super::record::{self, Draft};
 use crate::keyspace::effect::{Effect, FIELD_DEADLINE};
 use crate::keyspace::shard::DATABASES;
 use crate::value::Value;
+use crate::value::deadline::Deadline;
 
 /// The space on disk of each database.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,26 +48,28 @@ impl Spaces {
     }
 }
 
-/// New value of each record that a batch writes; none if it removes the record.
-type Changes = HashMap<Vec<u8>, Option<Vec<u8>>, foldhash::fast::RandomState>;
-
-/// A batch under construction. Of several changes to one record it writes only the last: all
-/// commits of a batch become durable together.
+/// A batch under construction, whose commits become durable together.
 pub(super) struct Encoder<'w> {
     spaces: &'w mut Spaces,
     garbage: &'w mut Garbage,
-    keys: Changes,
-    elements: Changes,
+    pending: &'w mut Pending,
+    draft: Draft,
     spaces_changed: bool,
 }
 
 impl<'w> Encoder<'w> {
-    pub(super) fn new(spaces: &'w mut Spaces, garbage: &'w mut Garbage) -> Self {
+    /// Begins a batch.
+    pub(super) fn new(
+        spaces: &'w mut Spaces,
+        garbage: &'w mut Garbage,
+        pending: &'w mut Pending,
+    ) -> Self {
+        pending.begin();
         Self {
             spaces,
             garbage,
-            keys: Changes::default(),
-            elements: Changes::default(),
+            pending,
+            draft: Draft::default(),
             spaces_changed: false,
         }
     }
@@ -82,11 +84,13 @@ impl<'w> Encoder<'w> {
             } => {
                 self.describe(*database, key, value, *deadline);
                 let (id, kind) = (value.id(), value.kind());
-                for (name, value) in record::elements(value) {
-                    self.element(id, kind, &name, &value);
-                }
-                for (field, millis) in record::field_deadlines(value) {
-                    self.element(id, FIELD_DEADLINE, field, &millis);
+                if value.records_len() > 0 {
+                    for (name, value) in record::elements(value) {
+                        self.element(id, kind, &name, &value);
+                    }
+                    for (field, millis) in record::field_deadlines(value) {
+                        self.element(id, FIELD_DEADLINE, field, &millis);
+                    }
                 }
             }
             Effect::Describe {
@@ -98,8 +102,8 @@ impl<'w> Encoder<'w> {
                 self.describe(*database, key, value, *deadline);
             }
             Effect::Remove { database, key, old } => {
-                let named = record::key(self.spaces.of[*database as usize], key);
-                self.keys.insert(named.key, None);
+                self.draft.key(self.spaces.of[*database as usize], key);
+                self.pending.remove(Map::Keys, &self.draft);
                 self.discard(old);
             }
             Effect::Discard { old } => self.discard(old),
@@ -109,28 +113,28 @@ impl<'w> Encoder<'w> {
                 field,
                 value,
             } => self.element(*id, *kind, field, value),
-            Effect::FieldGone { id, kind, field } => {
-                self.elements
-                    .insert(record::element(*id, *kind, field).key, None);
-            }
+            Effect::FieldGone { id, kind, field } => self.element_gone(*id, *kind, field),
             Effect::Element {
                 id,
                 position,
                 value,
             } => {
-                let key = record::position(*id, *position);
-                self.elements.insert(key, Some(value.to_vec()));
+                self.draft.position(*id, *position);
+                self.draft.value.extend_from_slice(value);
+                self.pending.put(Map::Elements, &self.draft);
             }
             Effect::ElementGone { id, position } => {
-                self.elements.insert(record::position(*id, *position), None);
+                self.draft.position(*id, *position);
+                self.pending.remove(Map::Elements, &self.draft);
             }
             Effect::ListEdit { id, number, edit } => {
-                let key = record::list_edit_key(*id, *number);
-                self.elements.insert(key, Some(record::list_edit(edit)));
+                self.draft.list_edit(*id, *number, edit);
+                self.pending.put(Map::Elements, &self.draft);
             }
             Effect::Page { id, number, bytes } => {
-                let key = record::page(*id, *number);
-                self.elements.insert(key, Some(bytes.to_vec()));
+                self.draft.page(*id, *number);
+                self.draft.value.extend_from_slice(bytes);
+                self.pending.put(Map::Elements, &self.draft);
             }
             Effect::Abandon { id } => self.garbage.collection(*id),
             Effect::Clear { database } => {
@@ -147,76 +151,56 @@ impl<'w> Encoder<'w> {
                 self.spaces_changed = true;
             }
             Effect::Record { name, value } => {
-                let mut named = record::key(record::RECORDS, name);
-                record::describe(
-                    &mut named.value,
-                    &Value::text(value),
-                    crate::value::deadline::Deadline::NEVER,
-                );
-                self.keys.insert(named.key, Some(named.value));
+                self.draft.key(record::RECORDS, name);
+                self.draft.describe(&Value::text(value), Deadline::NEVER);
+                self.pending.put(Map::Keys, &self.draft);
             }
             Effect::RecordGone { name } => {
-                self.keys
-                    .insert(record::key(record::RECORDS, name).key, None);
+                self.draft.key(record::RECORDS, name);
+                self.pending.remove(Map::Keys, &self.draft);
             }
         }
     }
 
-    fn describe(
-        &mut self,
-        database: u32,
-        key: &[u8],
-        value: &Value,
-        deadline: crate::value::deadline::Deadline,
-    ) {
-        let mut named = record::key(self.spaces.of[database as usize], key);
-        record::describe(&mut named.value, value, deadline);
-        self.keys.insert(named.key, Some(named.value));
+    fn describe(&mut self, database: u32, key: &[u8], value: &Value, deadline: Deadline) {
+        self.draft.key(self.spaces.of[database as usize], key);
+        self.draft.describe(value, deadline);
+        self.pending.put(Map::Keys, &self.draft);
     }
 
     fn element(&mut self, id: u64, kind: u8, name: &[u8], value: &[u8]) {
-        let mut named = record::element(id, kind, name);
-        named.value.extend_from_slice(value);
-        self.elements.insert(named.key, Some(named.value));
+        self.draft.element(id, kind, name);
+        self.draft.value.extend_from_slice(value);
+        self.pending.put(Map::Elements, &self.draft);
+    }
+
+    fn element_gone(&mut self, id: u64, kind: u8, name: &[u8]) {
+        self.draft.element(id, kind, name);
+        self.pending.remove(Map::Elements, &self.draft);
     }
 
     /// Removes the elements of a collection that no key holds any more, or the pages of a string: few
     /// at once, many later.
     fn discard(&mut self, old: &Value) {
         let (id, kind) = (old.id(), old.kind());
-        if old.records_len() > INLINE_LEN_MAX {
-            self.garbage.collection(id);
-            return;
-        }
-        for (name, _) in record::elements(old) {
-            self.elements
-                .insert(record::element(id, kind, &name).key, None);
-        }
-        for (field, _) in record::field_deadlines(old) {
-            let key = record::element(id, FIELD_DEADLINE, field).key;
-            self.elements.insert(key, None);
+        match old.records_len() {
+            0 => {}
+            1..=INLINE_LEN_MAX => {
+                for (name, _) in record::elements(old) {
+                    self.element_gone(id, kind, &name);
+                }
+                for (field, _) in record::field_deadlines(old) {
+                    self.element_gone(id, FIELD_DEADLINE, field);
+                }
+            }
+            _ => self.garbage.collection(id),
         }
     }
 
-    /// The batch, with the numbers of its commits.
-    pub(super) fn finish(self, disk: &Disk, commits: CommitNumbers) -> WriteBatch {
-        let records = self.keys.len() + self.elements.len() + 2;
-        let mut batch = WriteBatch::with_capacity(disk.database.clone(), records);
-        for (map, changes) in [(&disk.keys, self.keys), (&disk.elements, self.elements)] {
-            // Sorted, because the engine's memory inserts neighbours faster.
-            let mut changes: Vec<_> = changes.into_iter().collect();
-            changes.sort_unstable_by(|left, right| left.0.cmp(&right.0));
-            for (key, value) in changes {
-                match value {
-                    Some(value) => batch.insert(map, key, value),
-                    None => batch.remove(map, key),
-                }
-            }
-        }
-        if self.spaces_changed {
-            batch.insert(&disk.meta, "spaces", self.spaces.to_bytes());
-        }
-        batch.insert(&disk.meta, COMMIT, commits.to_bytes());
-        batch
+    /// The batch, with the numbers of the last commit before it and of its own last one. It goes into the maps, with
+    /// everything before it, if `now`.
+    pub(super) fn finish(self, disk: &Disk, commits: Range<u64>, now: bool) -> Encoded {
+        let spaces = self.spaces_changed.then(|| self.spaces.to_bytes());
+        self.pending.finish(disk, commits, spaces, now)
     }
 }

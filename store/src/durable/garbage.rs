@@ -74,7 +74,7 @@ mod tests {
     use super::Garbage;
     use crate::durable::disk::Disk;
     use crate::durable::encode::{Encoder, Spaces};
-    use crate::durable::record::CommitNumbers;
+    use crate::durable::pending::Pending;
     use crate::durable::{DiskOptions, open};
     use crate::keyspace::effect::Effect;
     use crate::value::blob::Blob;
@@ -99,7 +99,8 @@ mod tests {
                 let disk = Disk::open(folder.path()).expect("an empty directory");
                 let mut spaces = Spaces::default();
                 let mut garbage = Garbage::default();
-                let mut encoder = Encoder::new(&mut spaces, &mut garbage);
+                let mut pending = Pending::default();
+                let mut encoder = Encoder::new(&mut spaces, &mut garbage, &mut pending);
                 encoder.add(&Effect::Put {
                     database: 0,
                     key: Blob::new(b"key"),
@@ -120,11 +121,11 @@ mod tests {
                     key: Blob::new(b"key"),
                     old: value.clone(),
                 });
-                let numbers = CommitNumbers {
-                    previous: Some(0),
-                    last: 1,
-                };
-                encoder.finish(&disk, numbers).commit().expect("written");
+                encoder
+                    .finish(&disk, 0..1, true)
+                    .batch
+                    .commit()
+                    .expect("written");
                 assert!(!garbage.is_empty());
                 for _ in 0..steps {
                     garbage.clear_some(&disk).expect("removed");

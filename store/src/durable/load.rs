@@ -5,15 +5,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::chain;
+use super::damage::chain;
+use super::damage::mark::Mark;
+use super::damage::seal;
 use super::disk::{Disk, versioned};
 use super::encode::Spaces;
 use super::garbage::Garbage;
-use super::mark::Mark;
+use super::pending::{LogError, Pending};
 use super::queue::Queue;
 use super::read_ahead::each_record;
-use super::record::{self, Described, HASH, LIST, LIST_EDIT, SET, ZSET};
-use super::seal;
+use super::record::{self, Described, HASH, LIST, LIST_EDIT, SET, SPACES, ZSET};
 use super::writer::{self, Writer};
 use super::{DiskOptions, OpenError};
 use crate::keyspace::effect::FIELD_DEADLINE;
@@ -86,6 +87,7 @@ fn read(options: DiskOptions) -> Result<Opened, OpenError> {
     if let Some(gap) = gap {
         return Err(reader.damaged(gap.to_string()));
     }
+    reader.empty_log(commit)?;
     let spaces = reader.spaces()?;
     let collections = reader.collections()?;
     let (shards, records) = reader.keys(&spaces, collections)?;
@@ -137,11 +139,28 @@ impl Reader<'_> {
             .ok_or_else(|| self.damaged("the number of the last commit cannot be read"))
     }
 
+    /// Brings the changes of the log into the maps.
+    fn empty_log(&self, commit: u64) -> Result<(), OpenError> {
+        let engine = |error| self.engine(error);
+        let mut pending = Pending::read(self.disk).map_err(|error| match error {
+            LogError::Engine(error) => engine(error),
+            damaged => self.damaged(damaged.to_string()),
+        })?;
+        if pending.is_empty() {
+            return Ok(());
+        }
+        let batch = pending.settle(self.disk, commit);
+        batch
+            .durability(Some(fjall::PersistMode::Buffer))
+            .commit()
+            .map_err(engine)
+    }
+
     fn spaces(&self) -> Result<Spaces, OpenError> {
         match self
             .disk
             .meta
-            .get("spaces")
+            .get(SPACES)
             .map_err(|error| self.engine(error))?
         {
             None => Ok(Spaces::default()),

@@ -6,17 +6,18 @@
 //! holds whole commits only, so a crash leaves the state after some commit.
 
 mod backup;
-mod chain;
+mod changes;
+mod commits;
+mod damage;
 mod disk;
 mod encode;
 mod garbage;
 mod load;
-mod mark;
+mod pending;
 mod queue;
 mod read_ahead;
 mod receipt;
 mod record;
-mod seal;
 mod writer;
 
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 pub use backup::BackupError;
+pub(crate) use commits::{return_effects, spare_effects};
 pub(crate) use load::open;
 pub(crate) use queue::Queue;
 pub use receipt::Receipt;

@@ -9,6 +9,7 @@ use event_listener::{Event, Listener as _};
 use parking_lot::{Condvar, Mutex};
 
 use super::backup::{BackupError, DiskSnapshot};
+use super::commits::Commits;
 use super::{CloseError, DiskOptions, DiskStatus, Durability};
 use crate::error::StoreError;
 use crate::keyspace::effect::{Effect, Effects};
@@ -48,7 +49,7 @@ pub(crate) struct Queue {
 
 #[derive(Default)]
 struct Waiting {
-    commits: Vec<Effects>,
+    commits: Commits,
     /// The number of the last commit in the queue.
     last: u64,
     /// Set once the queue is closed: the time until which the writer tries a failing disk again.
@@ -74,7 +75,7 @@ pub(super) type SnapshotSender = SyncSender<Result<DiskSnapshot, Box<str>>>;
 
 /// Commits that the writer takes at once.
 pub(super) struct Taken {
-    pub(super) commits: Vec<Effects>,
+    pub(super) commits: Commits,
     /// The number of the last of them.
     pub(super) last: u64,
     pub(super) closed: bool,
@@ -103,8 +104,9 @@ impl Queue {
         }
     }
 
-    /// Adds a commit; returns its number if the committer must wait for the disk.
-    pub(super) fn enqueue(&self, effects: Effects) -> Option<u64> {
+    /// Adds a commit; its effects are moved out of `effects`. Returns its number if the committer must wait for the
+    /// disk.
+    pub(super) fn enqueue(&self, effects: &mut Effects) -> Option<u64> {
         let bytes: usize = effects.iter().map(Effect::weight).sum();
         let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
         let (number, is_first) = {
@@ -260,8 +262,9 @@ impl Queue {
     }
 
     /// Takes all waiting commits, once there are any or `patience` has passed. Commits that nobody
-    /// waits for are gathered for some milliseconds, so that one write takes many.
-    pub(super) fn take(&self, patience: Duration) -> Taken {
+    /// waits for are gathered for some milliseconds, so that one write takes many. The memory of `spare`, which has
+    /// none, is used for the next commits.
+    pub(super) fn take(&self, patience: Duration, spare: Commits) -> Taken {
         let mut waiting = self.waiting.lock();
         if waiting.commits.is_empty() && waiting.closed.is_none() && waiting.snapshots.is_empty() {
             self.filled.wait_for(&mut waiting, patience);
@@ -272,7 +275,7 @@ impl Queue {
                 break;
             }
         }
-        let commits = std::mem::take(&mut waiting.commits);
+        let commits = std::mem::replace(&mut waiting.commits, spare);
         Taken {
             commits,
             last: waiting.last,
@@ -300,10 +303,10 @@ impl Queue {
         }
     }
 
-    /// Records that these commits are written, though maybe not synced; `number` is the last one's.
-    pub(super) fn written(&self, commits: &[Effects], number: u64) {
+    /// Records that commits with effects of this many bytes are written, though maybe not synced; `number` is the
+    /// last one's.
+    pub(super) fn written(&self, bytes: usize, number: u64) {
         self.written.store(number, Ordering::Release);
-        let bytes: usize = commits.iter().flatten().map(Effect::weight).sum();
         let was_full = self.is_full();
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
         if was_full {

@@ -59,8 +59,9 @@ impl Receipt {
 }
 
 impl Queue {
-    /// Adds a commit. The caller holds the locks of everything that the commit has changed.
-    pub(crate) fn push(self: &Arc<Self>, effects: Effects) -> Receipt {
+    /// Adds a commit; its effects are moved out of `effects`. The caller holds the locks of everything that the commit
+    /// has changed.
+    pub(crate) fn push(self: &Arc<Self>, effects: &mut Effects) -> Receipt {
         Receipt(
             self.enqueue(effects)
                 .map(|number| (Arc::clone(self), number)),

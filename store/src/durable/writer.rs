@@ -7,15 +7,16 @@ use std::time::{Duration, Instant};
 use fjall::PersistMode;
 
 use super::backup::DiskSnapshot;
+use super::commits::Commits;
+use super::damage::mark::Mark;
+use super::damage::seal;
 use super::disk::{Disk, free_bytes};
 use super::encode::{Encoder, Spaces};
 use super::garbage::Garbage;
-use super::mark::Mark;
+use super::pending::{Encoded, Pending};
 use super::queue::Queue;
-use super::record::CommitNumbers;
-use super::seal;
 use super::{CloseError, DiskOptions, Durability};
-use crate::keyspace::effect::Effects;
+use crate::keyspace::effect::Effect;
 
 /// Longest time between syncs, unless every commit waits for one.
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
@@ -31,6 +32,8 @@ const REST_INTERVAL: Duration = Duration::from_millis(100);
 const REST_BYTES_MIN: u64 = 1 << 20;
 /// Most effects in one batch: more than this takes the engine noticeably long.
 const BATCH_LEN_MAX: usize = 20_000;
+/// Most bytes in one batch of more than one commit: it holds all changes of a record until only the last is written.
+const BATCH_BYTES_MAX: usize = 8 << 20;
 
 /// Progress of freeing what the engine keeps in memory.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +53,7 @@ pub(super) struct Writer {
     mark: Mark,
     spaces: Spaces,
     garbage: Garbage,
+    pending: Pending,
     /// The last commit that is written, though maybe not synced.
     written: u64,
     synced: u64,
@@ -138,6 +142,7 @@ impl Writer {
             mark,
             spaces,
             garbage,
+            pending: Pending::new(commit),
             written: commit,
             synced: commit,
             synced_at: Instant::now(),
@@ -163,6 +168,7 @@ impl Writer {
     }
 
     fn run(mut self) {
+        let mut spare = Commits::default();
         loop {
             let idle = self.garbage.is_empty() && self.written == self.synced;
             let patience = if idle {
@@ -175,23 +181,26 @@ impl Writer {
             } else {
                 Duration::ZERO
             };
-            let taken = self.queue.take(patience);
+            let mut taken = self.queue.take(patience, spare);
+            let is_empty = taken.commits.is_empty();
             let mut number = taken.last - taken.commits.len() as u64;
-            let mut rest = &taken.commits[..];
-            while !rest.is_empty() {
-                let (commits, more) = rest.split_at(batch_len(rest));
-                number += commits.len() as u64;
-                if !self.write_until_done(commits, number) {
+            for batch in taken.commits.batches(BATCH_LEN_MAX, BATCH_BYTES_MAX) {
+                number += batch.len as u64;
+                if !self.write_until_done(batch.effects, number) {
                     return;
                 }
-                self.queue.written(commits, number);
-                rest = more;
+                self.queue.written(batch.bytes, number);
             }
+            taken.commits.clear();
+            spare = taken.commits;
             // Some of these commits may wait for a sync that is no longer made for each commit.
             let durability = self.queue.durability();
             let relaxed = self.durability == Durability::Always && durability != Durability::Always;
             self.durability = durability;
             self.sync_if_due(taken.closed || relaxed);
+            if taken.closed || !taken.snapshots.is_empty() {
+                self.settle();
+            }
             if self.disk.is_none() && !self.repair_until_done() {
                 return;
             }
@@ -207,7 +216,7 @@ impl Writer {
                 self.close_disk();
                 return;
             }
-            if taken.commits.is_empty() {
+            if is_empty {
                 self.clear_garbage();
                 self.rest_if_due();
             }
@@ -247,6 +256,7 @@ impl Writer {
         if !is_due || !self.garbage.is_empty() || self.written != self.synced {
             return;
         }
+        self.settle();
         let Some(disk) = &self.disk else {
             self.rest = Rest::Ended;
             return;
@@ -270,9 +280,9 @@ impl Writer {
 
     /// Writes some commits as one batch, and retries until that succeeds. Returns false if the store
     /// was closed meanwhile and its time is over.
-    fn write_until_done(&mut self, commits: &[Effects], number: u64) -> bool {
+    fn write_until_done(&mut self, effects: &[Effect], number: u64) -> bool {
         loop {
-            match self.write(commits, number) {
+            match self.write(effects, number) {
                 Ok(()) => {
                     self.queue.recover();
                     return true;
@@ -322,6 +332,15 @@ impl Writer {
                 )
                 .into());
             }
+            let mut pending = Pending::read(&disk).map_err(|error| describe(&error))?;
+            if !pending.is_empty() {
+                let batch = pending.settle(&disk, found);
+                batch
+                    .durability(Some(PersistMode::Buffer))
+                    .commit()
+                    .map_err(|error| describe(&error))?;
+            }
+            self.pending = Pending::new(found);
             if self.written > self.synced {
                 disk.store_anew().map_err(|error| describe(&error))?;
                 self.note_synced();
@@ -333,7 +352,7 @@ impl Writer {
             .ok_or_else(|| "the disk is closed".into())
     }
 
-    fn write(&mut self, commits: &[Effects], number: u64) -> Result<(), Box<str>> {
+    fn write(&mut self, effects: &[Effect], number: u64) -> Result<(), Box<str>> {
         self.check_space()?;
         self.repair()?;
         let Some(disk) = &self.disk else {
@@ -342,26 +361,29 @@ impl Writer {
         // A copy, because a failed batch must change nothing; it is kept once the batch is written.
         let mut spaces = self.spaces.clone();
         let mut garbage = Garbage::default();
-        let mut encoder = Encoder::new(&mut spaces, &mut garbage);
-        commits
-            .iter()
-            .flatten()
-            .for_each(|effect| encoder.add(effect));
+        let mut encoder = Encoder::new(&mut spaces, &mut garbage, &mut self.pending);
+        effects.iter().for_each(|effect| encoder.add(effect));
         let mode = match self.queue.durability() {
             Durability::Always => PersistMode::SyncData,
             Durability::EverySecond | Durability::No => PersistMode::Buffer,
         };
-        let numbers = CommitNumbers {
-            previous: Some(self.written),
-            last: number,
-        };
-        let batch = encoder.finish(disk, numbers).durability(Some(mode));
-        if let Err(error) = batch.commit() {
+        // A commit that waits for the disk waits longer for that than for the maps.
+        let now = mode == PersistMode::SyncData;
+        let Encoded {
+            batch,
+            log_is_empty,
+        } = encoder.finish(disk, self.written..number, now);
+        if let Err(error) = batch.durability(Some(mode)).commit() {
             // The engine takes no more writes after a failure; it is opened again.
             self.disk = None;
             return Err(describe(&error));
         }
-        if disk.bound_meta().is_err() {
+        let bounded = if log_is_empty {
+            disk.bound_log()
+        } else {
+            Ok(())
+        };
+        if bounded.and_then(|()| disk.bound_meta()).is_err() {
             // The batch is written; the next one opens the engine again, and tells the cause if it still fails.
             self.disk = None;
         }
@@ -419,28 +441,31 @@ impl Writer {
         }
     }
 
-    fn clear_garbage(&mut self) {
+    /// Brings the changes of the log into the maps.
+    fn settle(&mut self) {
         let Some(disk) = &self.disk else { return };
+        if self.pending.is_empty() {
+            return;
+        }
+        let batch = self.pending.settle(disk, self.written);
+        let written = batch.durability(Some(PersistMode::Buffer)).commit();
+        if written.and_then(|()| disk.bound_log()).is_err() {
+            // The log has what the maps lack; it is read when the engine is opened again.
+            self.disk = None;
+        }
+    }
+
+    fn clear_garbage(&mut self) {
         if self.garbage.is_empty() {
             return;
         }
+        // Some of it may be in the log alone.
+        self.settle();
+        let Some(disk) = &self.disk else { return };
         self.rest = Rest::BusySince(Instant::now());
         if self.garbage.clear_some(disk).is_err() {
             // The next start finds the garbage again.
             self.disk = None;
         }
     }
-}
-
-/// Number of commits for one batch: as many as stay below its bound, and at least one.
-fn batch_len(commits: &[Effects]) -> usize {
-    let mut effects = 0;
-    commits
-        .iter()
-        .take_while(|commit| {
-            effects += commit.len();
-            effects <= BATCH_LEN_MAX
-        })
-        .count()
-        .max(1)
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use ferrite_tests::{Client, EngineKind, Reply, Server};
 
 /// Folders of `tests/formats` that a server of that version has left.
-const FOLDERS: [&str; 3] = ["v1/killed", "v1/closed", "v1.1/killed"];
+const FOLDERS: [&str; 4] = ["v1/killed", "v1/closed", "v1.1/killed", "v1.2/killed"];
 
 fn formats() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("formats")

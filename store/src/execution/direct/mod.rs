@@ -9,7 +9,7 @@ use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 
 use crate::blocking::{Ready, Waiter};
-use crate::durable::Receipt;
+use crate::durable::{Receipt, return_effects, spare_effects};
 use crate::error::StoreError;
 use crate::events::{Change, Recorder};
 use crate::execution::core::Core;
@@ -81,7 +81,7 @@ impl<'s> Direct<'s> {
             database,
             now: None,
             version: None,
-            effects: core.queue.is_some().then(Effects::new),
+            effects: core.queue.is_some().then(spare_effects),
             records: Vec::new(),
             locked_records: None,
             recorder: core.recorder(),
@@ -253,7 +253,11 @@ impl<'s> Direct<'s> {
         }
         let receipt = match (&self.core.queue, self.effects) {
             // Still under the locks, so that the queue is in the order of the commits.
-            (Some(queue), Some(effects)) if !effects.is_empty() => queue.push(effects),
+            (Some(queue), Some(mut effects)) if !effects.is_empty() => {
+                let receipt = queue.push(&mut effects);
+                return_effects(effects);
+                receipt
+            }
             _ => Receipt::immediate(),
         };
         drop(records);

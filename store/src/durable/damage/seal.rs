@@ -8,14 +8,14 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use super::disk::versioned;
+use crate::durable::disk::versioned;
 
 /// The file with the digests, beside the data: a line for each file, and one for the lines before it.
 const SEAL: &str = "sealed";
 
 /// Compares the files with their digests, and removes the digests, because the files will change.
 /// Returns the first file that differs; the digests then stay.
-pub(super) fn open(directory: &Path) -> io::Result<Option<String>> {
+pub(in crate::durable) fn open(directory: &Path) -> io::Result<Option<String>> {
     let path = directory.join(SEAL);
     let sealed = match fs::read_to_string(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -37,7 +37,7 @@ pub(super) fn open(directory: &Path) -> io::Result<Option<String>> {
 }
 
 /// Writes the digests. The engine must have closed its files.
-pub(super) fn write(directory: &Path) -> io::Result<()> {
+pub(in crate::durable) fn write(directory: &Path) -> io::Result<()> {
     let temporary = directory.join("sealed.unfinished");
     let mut file = File::create(&temporary)?;
     file.write_all(digests(directory)?.as_bytes())?;

@@ -10,10 +10,10 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 /// A file of 16 bytes: the number and its complement, little-endian.
-pub(super) struct Mark(File);
+pub(in crate::durable) struct Mark(File);
 
 impl Mark {
-    pub(super) fn open(directory: &Path) -> io::Result<Self> {
+    pub(in crate::durable) fn open(directory: &Path) -> io::Result<Self> {
         let path = directory.join("synced");
         let file = OpenOptions::new()
             .read(true)
@@ -25,7 +25,7 @@ impl Mark {
     }
 
     /// Returns the number; 0 if there is none, or if a crash of the machine left half of it.
-    pub(super) fn read(&self) -> io::Result<u64> {
+    pub(in crate::durable) fn read(&self) -> io::Result<u64> {
         let mut bytes = [0; 16];
         match self.0.read_exact_at(&mut bytes, 0) {
             Ok(()) => {}
@@ -38,7 +38,7 @@ impl Mark {
     }
 
     /// Sets the number. It need not reach the disk at once: an old mark is only less strict.
-    pub(super) fn set(&self, number: u64) -> io::Result<()> {
+    pub(in crate::durable) fn set(&self, number: u64) -> io::Result<()> {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&number.to_le_bytes());
         bytes[8..].copy_from_slice(&(!number).to_le_bytes());

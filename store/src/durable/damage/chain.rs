@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 
 use fjall::AbstractTree as _;
 
-use super::disk::Disk;
-use super::record::{COMMIT, CommitNumbers};
+use crate::durable::disk::Disk;
+use crate::durable::record::{COMMIT, CommitNumbers};
 
 /// Tags of the parts of a batch.
 const START: u8 = 1;
@@ -43,7 +43,7 @@ struct Head {
 
 /// Commits that no batch has.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Gap {
+pub(in crate::durable) struct Gap {
     /// The last commit before them, and the last of them.
     after: u64,
     last: u64,
@@ -69,7 +69,7 @@ impl std::fmt::Display for Gap {
 }
 
 /// Returns the first commits that are missing in the journals of an open store.
-pub(super) fn first_gap(disk: &Disk, folder: &Path) -> io::Result<Option<Gap>> {
+pub(in crate::durable) fn first_gap(disk: &Disk, folder: &Path) -> io::Result<Option<Gap>> {
     let mut chain = Chain::default();
     for journal in journals(folder)? {
         let mut batches = Batches::open(&journal)?;
@@ -126,7 +126,7 @@ struct Chain {
 
 impl Chain {
     fn add(&mut self, journal: &Path, head: Head) {
-        let CommitNumbers { previous, last } = head.numbers;
+        let CommitNumbers { previous, last, .. } = head.numbers;
         // Batches of earlier versions have no such number, and are taken for whole.
         let (Some(previous), Some(before)) = (previous, self.last) else {
             self.last = self.last.max(Some(last));
@@ -298,6 +298,7 @@ mod tests {
             let numbers = CommitNumbers {
                 previous: Some(previous),
                 last,
+                settled: Some(last),
             };
             let head = Head {
                 offset: 0,
@@ -334,6 +335,7 @@ mod tests {
             let numbers = CommitNumbers {
                 previous: Some(previous),
                 last,
+                settled: Some(last),
             };
             batch.insert(&disk.meta, super::COMMIT, numbers.to_bytes());
             batch.insert(&disk.meta, "spaces", "a value");
@@ -358,7 +360,7 @@ mod tests {
         let mut batches = Batches::open(&journals[0]).expect("readable");
         let mut found = Vec::new();
         while let Some(head) = batches.next_commit().expect("readable") {
-            let CommitNumbers { previous, last } = head.numbers;
+            let CommitNumbers { previous, last, .. } = head.numbers;
             found.push((previous.expect("it is there"), last));
         }
         assert_eq!(found, numbers);
