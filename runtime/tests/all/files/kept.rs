@@ -1,7 +1,7 @@
 //! Scratch directories that stay: a call finds what earlier calls of its function have committed.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
@@ -114,6 +114,12 @@ async fn call((host, function): &(Host, TestFunction), entry: &str, arg: &str) -
     host.request(Protocol::Resp2, function, &request).await.0
 }
 
+/// Lets a call run until it waits, which it does several times before it is done.
+async fn take_turn(mut call: Pin<&mut impl Future<Output = String>>) {
+    let polled = poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await;
+    assert_eq!(polled, Poll::Pending);
+}
+
 #[tokio::test]
 async fn a_call_finds_what_earlier_ones_have_committed() {
     for isolation in [Isolation::Rewind, Isolation::Fresh, Isolation::Reuse] {
@@ -189,14 +195,12 @@ async fn a_write_that_copies_a_file_costs_fuel_by_its_bytes() {
 async fn a_call_that_is_overtaken_runs_again() {
     let kept = with_kept(Isolation::Rewind);
     let mut slow = pin!(call(&kept, "slow", "a"));
-    let waits = poll_fn(|context| Poll::Ready(slow.as_mut().poll(context).is_pending())).await;
-    assert!(waits, "it takes several turns");
+    take_turn(slow.as_mut()).await;
     assert_eq!(call(&kept, "append", "b").await, "$1 b");
     assert_eq!(slow.await, "$2 ba");
     // One that only reads is not disturbed, and disturbs nobody.
     let mut slow = pin!(call(&kept, "slow", "c"));
-    let waits = poll_fn(|context| Poll::Ready(slow.as_mut().poll(context).is_pending())).await;
-    assert!(waits, "it takes several turns");
+    take_turn(slow.as_mut()).await;
     assert_eq!(call(&kept, "read", "").await, "$2 ba");
     assert_eq!(slow.await, "$3 bac");
 }
@@ -250,17 +254,15 @@ async fn a_call_that_waits_for_its_turn_keeps_no_permit() {
         conflicts.store(OPTIMISTIC_TRIES_MAX, Relaxed);
         let mut first = pin!(call(&kept, "count_slowly", "a"));
         loop {
-            let waits = poll_fn(|context| Poll::Ready(first.as_mut().poll(context).is_pending()));
-            assert!(waits.await, "it takes several turns");
+            take_turn(first.as_mut()).await;
             if conflicts.load(Relaxed) == 0 {
                 break;
             }
         }
-        let waits = poll_fn(|context| Poll::Ready(first.as_mut().poll(context).is_pending()));
-        assert!(waits.await, "it takes several turns");
+        take_turn(first.as_mut()).await;
         let mut second = pin!(call(&kept, "append", "b"));
-        let waits = poll_fn(|context| Poll::Ready(second.as_mut().poll(context).is_pending()));
-        assert!(waits.await, "the first has the turn");
+        // The first has the turn.
+        take_turn(second.as_mut()).await;
         assert_eq!(kept.1.usage().running, 1);
         // One that waits for nothing else finds a permit.
         let request = CallRequest {

@@ -6,6 +6,7 @@ pub(crate) mod number;
 
 use std::fmt::Write as _;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use ferrite_cache::{Profile, VerifiedArtifact};
 use ferrite_compiler::{Compiler, SourceLimits};
@@ -158,7 +159,11 @@ pub(crate) fn spec() -> FunctionSpec {
         permissions,
         directories: [].into(),
         kept: None,
-        limits: Limits::DEFAULT,
+        // Enough for an emulator and a busy machine: a test of this limit sets its own.
+        limits: Limits {
+            time_max: Duration::from_secs(600),
+            ..Limits::DEFAULT
+        },
         isolation: Isolation::default(),
         config: FunctionConfig::default(),
         pool: PoolOptions::default(),
