@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use super::Root;
-use crate::tools::on_path;
 use crate::workspace::Workspace;
 
 /// The libraries, and the emulator, which needs none.
@@ -30,8 +29,9 @@ pub(crate) fn ensure(workspace: &Workspace) -> Result<PathBuf> {
     if !library.exists() {
         std::os::unix::fs::symlink("usr/lib", &library)?;
     }
-    let emulator =
-        on_path("qemu-aarch64").unwrap_or_else(|| root.folder.join("usr/bin/qemu-aarch64"));
+    // Not the system's: before version 8 it keeps some bytes for each page that is reserved, several gigabytes for the
+    // memories of one runtime, and takes a minute to write them.
+    let emulator = root.folder.join("usr/bin/qemu-aarch64");
     std::fs::write(
         &script,
         format!(
