@@ -11,7 +11,7 @@ use hashbrown::hash_table::Entry;
 const KEPT_CHANGES_MAX: usize = 4096;
 const KEPT_BYTES_MAX: usize = 1 << 20;
 
-/// What becomes of one record; its bytes lie in [`Changes::bytes`].
+/// The change of one record; its bytes lie in [`Changes::bytes`].
 #[derive(Debug)]
 struct Change {
     hash: u64,

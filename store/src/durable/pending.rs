@@ -44,7 +44,7 @@ pub(super) struct Encoded {
     pub(super) log_is_empty: bool,
 }
 
-/// What cannot be read in the log.
+/// The reason why the log cannot be read.
 #[derive(Debug, Error)]
 pub(super) enum LogError {
     /// The engine failed.

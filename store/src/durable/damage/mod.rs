@@ -1,4 +1,4 @@
-//! What shows that files of the store were damaged, beside the engine's own checksums.
+//! Signs that files of the store were damaged, beside the engine's own checksums.
 
 pub(super) mod chain;
 pub(super) mod mark;
