@@ -253,8 +253,13 @@ impl<'s> Direct<'s> {
         }
         let receipt = match (&self.core.queue, self.effects) {
             // Still under the locks, so that the queue is in the order of the commits.
-            (Some(queue), Some(mut effects)) if !effects.is_empty() => {
-                let receipt = queue.push(&mut effects);
+            (Some(queue), Some(mut effects)) => {
+                let receipt = if effects.is_empty() {
+                    Receipt::immediate()
+                } else {
+                    queue.push(&mut effects)
+                };
+                // Also that of a command that only read, so that the next write has it.
                 return_effects(effects);
                 receipt
             }
