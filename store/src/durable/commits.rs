@@ -1,6 +1,7 @@
 //! Commits that wait for the disk: their effects, one after the other.
 
 use std::cell::Cell;
+use std::ops::{Deref, DerefMut};
 
 use crate::keyspace::effect::{Effect, Effects};
 
@@ -103,17 +104,41 @@ thread_local! {
     static SPARE: Cell<Effects> = const { Cell::new(Effects::new()) };
 }
 
-/// Returns no effects, with memory for some if this thread had a commit before.
-pub(crate) fn spare_effects() -> Effects {
-    SPARE.take()
+/// The effects of a commit under construction, in memory that its thread uses again for the next one.
+#[derive(Debug)]
+pub(crate) struct OwnEffects(Effects);
+
+impl OwnEffects {
+    /// None yet, with memory for some if this thread had a commit before.
+    pub(crate) fn new() -> Self {
+        Self(SPARE.take())
+    }
 }
 
-/// Keeps the memory of effects that were moved out, unless it is large, for [`spare_effects`].
-pub(crate) fn return_effects(mut effects: Effects) {
-    const KEPT_LEN_MAX: usize = 64;
-    if effects.capacity() <= KEPT_LEN_MAX {
-        effects.clear();
-        SPARE.set(effects);
+impl Deref for OwnEffects {
+    type Target = Effects;
+
+    fn deref(&self) -> &Effects {
+        &self.0
+    }
+}
+
+impl DerefMut for OwnEffects {
+    fn deref_mut(&mut self) -> &mut Effects {
+        &mut self.0
+    }
+}
+
+impl Drop for OwnEffects {
+    fn drop(&mut self) {
+        // Most effects whose memory is kept.
+        const KEPT_LEN_MAX: usize = 64;
+        let mut effects = std::mem::take(&mut self.0);
+        if effects.capacity() <= KEPT_LEN_MAX {
+            effects.clear();
+            // Without one once the thread ends.
+            let _ = SPARE.try_with(|spare| spare.set(effects));
+        }
     }
 }
 
@@ -186,10 +211,28 @@ mod tests {
             many.effects.capacity()
         );
 
-        return_effects(vec![record(b"value")]);
-        let again = spare_effects();
+        drop(OwnEffects(vec![record(b"value")]));
+        let again = OwnEffects::new();
         assert_eq!((again.len(), again.capacity()), (0, 1));
-        return_effects(vec![record(b"value"); 1000]);
-        assert_eq!(spare_effects().capacity(), 0);
+        drop(OwnEffects(vec![record(b"value"); 1000]));
+        assert_eq!(OwnEffects::new().capacity(), 0);
+    }
+
+    #[test]
+    fn a_command_that_reads_leaves_the_memory_for_the_next_write() {
+        use crate::api::session::Session;
+        use crate::api::store::Store;
+        use ferrite_protocol::resp::Encoder;
+
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let disk = crate::durable::DiskOptions::new(folder.path());
+        let store = Store::open(&crate::options::StoreOptions::default(), disk)
+            .expect("an empty directory");
+        let mut session = Session::new();
+        for command in [&[&b"SET"[..], b"key", b"value"][..], &[b"GET", b"key"]] {
+            let _ = store.execute(&mut session, command, &mut Encoder::default());
+            let kept = OwnEffects::new();
+            assert!(kept.capacity() > 0, "after {}", command[0].escape_ascii());
+        }
     }
 }

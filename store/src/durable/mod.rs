@@ -26,7 +26,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 pub use backup::BackupError;
-pub(crate) use commits::{return_effects, spare_effects};
+pub(crate) use commits::OwnEffects;
 pub(crate) use load::open;
 pub(crate) use queue::Queue;
 pub use receipt::Receipt;

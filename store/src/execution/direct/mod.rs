@@ -9,7 +9,7 @@ use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 
 use crate::blocking::{Ready, Waiter};
-use crate::durable::{Receipt, return_effects, spare_effects};
+use crate::durable::{OwnEffects, Receipt};
 use crate::error::StoreError;
 use crate::events::{Change, Recorder};
 use crate::execution::core::Core;
@@ -46,7 +46,7 @@ pub(crate) struct Direct<'s> {
     now: Option<i64>,
     /// The version of every change of this command; assigned at its first change.
     version: Option<u64>,
-    effects: Option<Effects>,
+    effects: Option<OwnEffects>,
     /// Changes of the host's records, made when the command ends.
     records: Vec<RecordChange>,
     /// The host's records, locked if the command depends on what they are.
@@ -81,7 +81,7 @@ impl<'s> Direct<'s> {
             database,
             now: None,
             version: None,
-            effects: core.queue.is_some().then(spare_effects),
+            effects: core.queue.is_some().then(OwnEffects::new),
             records: Vec::new(),
             locked_records: None,
             recorder: core.recorder(),
@@ -253,16 +253,7 @@ impl<'s> Direct<'s> {
         }
         let receipt = match (&self.core.queue, self.effects) {
             // Still under the locks, so that the queue is in the order of the commits.
-            (Some(queue), Some(mut effects)) => {
-                let receipt = if effects.is_empty() {
-                    Receipt::immediate()
-                } else {
-                    queue.push(&mut effects)
-                };
-                // Also that of a command that only read, so that the next write has it.
-                return_effects(effects);
-                receipt
-            }
+            (Some(queue), Some(mut effects)) if !effects.is_empty() => queue.push(&mut effects),
             _ => Receipt::immediate(),
         };
         drop(records);
@@ -400,7 +391,7 @@ impl<'s> Direct<'s> {
         };
         let Edited { changed, .. } = edit::run(
             &mut entry.value,
-            effects.as_mut(),
+            effects.as_deref_mut(),
             |hash: &mut Edit<'_, Hash>| {
                 hash.remove_expired(now);
                 Ok(())

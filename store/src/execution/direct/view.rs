@@ -196,7 +196,7 @@ impl View for Direct<'_> {
                 result,
                 changed,
                 whole,
-            } = edit::run(&mut entry.value, effects.as_mut(), edit);
+            } = edit::run(&mut entry.value, effects.as_deref_mut(), edit);
             let empty = changed && entry.value.is_empty_collection();
             let written = Change::written(&entry.value);
             if let (Some(whole), Some(effects)) = (whole, &mut effects) {
