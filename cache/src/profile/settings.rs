@@ -34,7 +34,7 @@ pub struct Security {
 }
 
 /// The metering of this build.
-pub(super) const METERING: Metering = Metering { pass: 2 };
+pub(super) const METERING: Metering = Metering { pass: 3 };
 
 /// The sandbox of this build.
 ///

@@ -1,11 +1,11 @@
 //! Writes the code of charges.
 
 use wasm_encoder::{Function, InstructionSink};
-use wasmparser::FunctionBody;
 
-use super::plan::Plan;
+use super::pay::Charge;
 use super::ranges::Ranges;
-use super::{Added, MeterError, pay, regions};
+use super::steps::{RangeAt, Steps};
+use super::{Added, pay};
 
 /// A function's body, without its size.
 pub(super) struct Body {
@@ -15,47 +15,43 @@ pub(super) struct Body {
     pub(super) places: Vec<(usize, usize)>,
 }
 
-/// Adds charges to the body at `place` of the code section.
+/// Adds a function's charges to its body.
 pub(super) fn metered(
-    body: &FunctionBody<'_>,
-    plan: &Plan,
-    place: usize,
+    steps: &Steps<'_>,
+    charges: &[Charge],
     added: Added,
     ranges: &mut Ranges,
-) -> Result<Body, MeterError> {
-    let charges = if plan.pays_for_itself(place) {
-        regions::charges(body, plan.checks_at_entry(place), |function| {
-            plan.callee(function)
-        })?
-    } else {
-        Vec::new()
-    };
-    let bytes = body.as_bytes();
-    let start = body.range().start;
+) -> Body {
+    let bytes = steps.body.as_bytes();
+    let start = steps.body.range().start;
     let mut out = Vec::with_capacity(bytes.len() + 16 * charges.len());
     let mut places = vec![(start, 0)];
     let mut copied = start;
-    let mut charges = charges.into_iter().peekable();
-    let mut operators = body.get_operators_reader()?;
-    while !operators.eof() {
-        let (operator, at) = operators.read_with_offset()?;
-        while let Some(charge) = charges.next_if(|charge| charge.at == at) {
-            out.extend_from_slice(&bytes[copied - start..at - start]);
-            copied = at;
+    let mut charges = charges.iter().peekable();
+    let mut instructions = steps.ranges.iter().peekable();
+    loop {
+        // A charge stands before the instruction.
+        let range = instructions
+            .peek()
+            .map_or(usize::MAX, |range| range.at.start);
+        if let Some(&charge) = charges.next_if(|charge| charge.at <= range) {
+            out.extend_from_slice(&bytes[copied - start..charge.at - start]);
+            copied = charge.at;
             pay::constant(&mut InstructionSink::new(&mut out), added, charge);
-            places.push((at, out.len()));
-        }
-        if let Some(function) = ranges.instead_of(&operator) {
-            out.extend_from_slice(&bytes[copied - start..at - start]);
+            places.push((charge.at, out.len()));
+        } else if let Some(RangeAt { kind, at }) = instructions.next() {
+            out.extend_from_slice(&bytes[copied - start..at.start - start]);
             // A trap inside the function is reported at this call.
-            places.push((at, out.len()));
-            InstructionSink::new(&mut out).call(function);
-            copied = operators.original_position();
+            places.push((at.start, out.len()));
+            InstructionSink::new(&mut out).call(ranges.function(*kind));
+            copied = at.end;
             places.push((copied, out.len()));
+        } else {
+            break;
         }
     }
     out.extend_from_slice(&bytes[copied - start..]);
-    Ok(Body { bytes: out, places })
+    Body { bytes: out, places }
 }
 
 /// Returns the function that calls the host: out of line, so that a charge stays short.

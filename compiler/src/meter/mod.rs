@@ -20,17 +20,21 @@
 //! - A **loop** pays at its head, so once per iteration.
 //! - A **function** pays at its entry. One without loops whose cost is about the same on all paths is
 //!   paid by its callers instead, as a constant, so it has no charge at all.
-//! - Code that runs at most once after such a charge is paid with it, whether it runs or not, as long as
-//!   that at most doubles the charge or adds 16 units to it; larger pieces pay for themselves where
-//!   they begin.
+//! - Code is paid with what always runs before it: the dearest way that may be taken from there, as long as
+//!   that is at most 32 units more than the others, or at most doubles the charge. Code that makes a larger
+//!   difference pays for itself where it begins. Code that all ways come by, such as that after an `if`,
+//!   is paid with what comes before it, whatever it costs.
 //!
 //! # Where the code looks at the fuel
 //!
-//! - At the head of every loop, and at the entry of every function but those that are over after 4,096
-//!   units: without loops, and calling only such functions. So every cycle has a look.
-//! - After 16,384 units since the last look, or 512 if functions were called in between that look
-//!   themselves. So a slice is exceeded by no more than that; only when calls return that are nested as
-//!   deep as the stack allows, each may add its 512.
+//! - At the head of every loop.
+//! - At the entry of functions that are chosen so that each way from a function back to itself leads through
+//!   one of them, be it by calls of references: a reference may lead to each function of its type that the
+//!   module refers to.
+//! - At the entry of functions in which more than 4,096 units may run until they look.
+//! - After 16,384 units since the last look; or 512 since a call returned that may have led back to the
+//!   same function. So a slice is exceeded by no more than that and what is paid ahead, at most 8,192; only
+//!   when calls return that are nested as deep as the stack allows, each may add its 512.
 //!
 //! Elsewhere, a charge is one subtraction. The host looks at the fuel as well when a call ends.
 //!
@@ -38,18 +42,25 @@
 //!
 //! No cycle of control flow is free, and a guest never runs more instructions than it has paid
 //! for. The reverse does not hold: fuel is an upper bound of the instructions run, and the same for
-//! every run of the same call. `plan` decides which functions pay, `regions` the places, `charge`
-//! writes the code.
+//! every run of the same call.
+//!
+//! `steps` reads each function once, `plan` decides for each who pays for it, `cycles` which functions look where
+//! they begin. `regions` cuts a function that pays for itself, `payments` and `looks` decide what each region
+//! does, and `charge` writes the code.
 //!
 //! The global, and the table of one element that holds the host's function, come after all items of
 //! the author, so no code of the author's can name them.
 
 mod charge;
+mod cycles;
+mod looks;
 mod paths;
 mod pay;
+mod payments;
 mod plan;
 mod ranges;
 mod regions;
+mod steps;
 
 use std::collections::BTreeMap;
 
@@ -140,16 +151,16 @@ pub fn meter(wasm: &[u8]) -> Result<Metered, MeterError> {
         added,
         plan.counts.types + 1,
         plan.counts.functions + 1,
-        &plan,
+        plan.data_lens.clone(),
+        plan.element_lens.clone(),
     );
     // Write the code first: it determines which functions for ranges are needed.
-    let mut bodies = Vec::with_capacity(plan.functions());
-    for payload in wasmparser::Parser::new(0).parse_all(wasm) {
-        if let wasmparser::Payload::CodeSectionEntry(body) = payload? {
-            let index = bodies.len();
-            bodies.push(charge::metered(&body, &plan, index, added, &mut ranges)?);
-        }
-    }
+    let bodies: Vec<charge::Body> = plan
+        .functions
+        .iter()
+        .zip(&plan.charges)
+        .map(|(steps, charges)| charge::metered(steps, charges, added, &mut ranges))
+        .collect();
 
     let mut additions = Additions::default();
     let hook_type = plan.counts.types;

@@ -1,8 +1,7 @@
 //! Measures a function without loops: its longest and its shortest path.
 
-use wasmparser::{Error, FunctionBody, Operator};
-
-use super::regions::{Callee, ENTRY, units};
+use super::regions::{Callee, ENTRY};
+use super::steps::{Last, Steps};
 
 /// Units on the longest and on the shortest path through a function to its return.
 ///
@@ -11,19 +10,27 @@ use super::regions::{Callee, ENTRY, units};
 pub(super) struct Paths {
     pub(super) longest: u64,
     pub(super) shortest: u64,
-    /// Units on the longest path, with those that callees pay for themselves without a check.
-    pub(super) with_callees: u64,
+    /// Most units that callees on a path pay for themselves without a look at the fuel.
+    pub(super) inside: u64,
+    /// Most units that run from the last look of a callee to the end.
+    pub(super) after: u64,
 }
 
 impl Paths {
-    fn and(self, units: u64, inside: u64) -> Self {
+    fn and(self, units: u32, callee: Callee) -> Self {
+        let units = callee.paid.saturating_add(u64::from(units));
         Self {
             longest: self.longest.saturating_add(units),
             shortest: self.shortest.saturating_add(units),
-            with_callees: self
-                .with_callees
-                .saturating_add(units)
-                .saturating_add(inside),
+            inside: self.inside.saturating_add(callee.inside),
+            after: match callee.after {
+                0 if self.after == 0 => 0,
+                after => after.max(
+                    self.after
+                        .saturating_add(units)
+                        .saturating_add(callee.inside),
+                ),
+            },
         }
     }
 
@@ -32,7 +39,8 @@ impl Paths {
             (Some(one), Some(other)) => Some(Self {
                 longest: one.longest.max(other.longest),
                 shortest: one.shortest.min(other.shortest),
-                with_callees: one.with_callees.max(other.with_callees),
+                inside: one.inside.max(other.inside),
+                after: one.after.max(other.after),
             }),
             (one, other) => one.or(other),
         }
@@ -47,32 +55,22 @@ struct Frame {
     other_arm: Option<Paths>,
 }
 
-/// Measures a body without loops; `callee` returns the cost of a called function.
-pub(super) fn measure(
-    body: &FunctionBody<'_>,
-    callee: impl Fn(u32) -> Callee,
-) -> Result<Paths, Error> {
+/// Measures a function without loops; `callee` returns the cost of what a step calls.
+pub(super) fn measure(steps: &Steps<'_>, callee: impl Fn(Last) -> Callee) -> Paths {
+    const ENTERED: Paths = Paths {
+        longest: ENTRY,
+        shortest: ENTRY,
+        inside: 0,
+        after: 0,
+    };
     let mut frames = vec![Frame {
         at_end: None,
         other_arm: None,
     }];
-    let mut now = Some(Paths {
-        longest: ENTRY,
-        shortest: ENTRY,
-        with_callees: ENTRY,
-    });
+    let mut now = Some(ENTERED);
     let mut trapped = None;
-    let mut operators = body.get_operators_reader()?;
-    while !operators.eof() {
-        let operator = operators.read()?;
-        let mut cost = units(&operator);
-        let mut inside = 0;
-        if let Operator::Call { function_index } = operator {
-            let callee = callee(function_index);
-            cost = cost.saturating_add(callee.paid);
-            inside = callee.unchecked.unwrap_or(0);
-        }
-        now = now.map(|paths| paths.and(cost, inside));
+    for step in &steps.list {
+        now = now.map(|paths| paths.and(step.units, callee(step.last)));
         let out_of_all = frames.len() as u32 - 1;
         let mut branch = |depth: u32, now: Option<Paths>| {
             let at = frames.len().checked_sub(1 + depth as usize);
@@ -80,57 +78,52 @@ pub(super) fn measure(
                 frame.at_end = Paths::or(frame.at_end, now);
             }
         };
-        match operator {
-            Operator::Block { .. } => frames.push(Frame {
+        match step.last {
+            Last::Plain | Last::Call(_) | Last::CallReference(_) => {}
+            Last::Block | Last::Loop => frames.push(Frame {
                 at_end: None,
                 other_arm: None,
             }),
-            Operator::If { .. } => frames.push(Frame {
+            Last::If => frames.push(Frame {
                 at_end: None,
                 other_arm: now,
             }),
-            Operator::Else => {
+            Last::Else => {
                 if let Some(frame) = frames.last_mut() {
                     frame.at_end = Paths::or(frame.at_end, now);
                     now = frame.other_arm.take();
                 }
             }
-            Operator::End => {
+            Last::End => {
                 if let Some(frame) = frames.pop() {
                     now = Paths::or(Paths::or(frame.at_end, frame.other_arm), now);
                 }
             }
-            Operator::Br { relative_depth } => {
-                branch(relative_depth, now);
+            Last::Branch(depth) => {
+                branch(depth, now);
                 now = None;
             }
-            Operator::BrTable { targets } => {
-                for target in targets.targets() {
-                    branch(target?, now);
+            Last::BranchIf(depth) => branch(depth, now),
+            Last::BranchTable { from, to } => {
+                for &depth in steps.depths(from, to) {
+                    branch(depth, now);
                 }
-                branch(targets.default(), now);
                 now = None;
             }
-            Operator::Return => {
+            Last::Return => {
                 branch(out_of_all, now);
                 now = None;
             }
-            Operator::Unreachable => {
+            Last::Unreachable => {
                 trapped = Paths::or(trapped, now);
                 now = None;
             }
-            ref other => {
-                if let Some(depth) = super::regions::conditional_branch(other) {
-                    branch(depth, now);
-                }
-            }
         }
     }
-    // A body without loops returns or traps.
-    let all = Paths::or(now, trapped);
-    Ok(Paths {
-        longest: all.map_or(ENTRY, |paths| paths.longest),
-        shortest: now.or(trapped).map_or(ENTRY, |paths| paths.shortest),
-        with_callees: all.map_or(ENTRY, |paths| paths.with_callees),
-    })
+    // A function without loops returns or traps.
+    let all = Paths::or(now, trapped).unwrap_or(ENTERED);
+    Paths {
+        shortest: now.or(trapped).unwrap_or(ENTERED).shortest,
+        ..all
+    }
 }

@@ -3,30 +3,46 @@
 use wasm_encoder::{BlockType, InstructionSink};
 
 use super::Added;
-use super::regions::Charge;
 
-/// Pays a constant number of units, and calls the host if `checked` and the fuel is negative then.
+/// What the code does before an instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Charge {
+    /// Offset of the instruction in the source.
+    pub(super) at: usize,
+    /// Units that it pays; may be 0.
+    pub(super) units: u64,
+    /// True if the host is called when the fuel is negative then.
+    pub(super) looks: bool,
+}
+
+/// Pays a constant number of units, and looks at the fuel if the charge says so.
 ///
-/// Without the check, Cranelift makes a single instruction of it on x86-64.
+/// Without a look, Cranelift makes a single instruction of it on x86-64.
 pub(super) fn constant(
     code: &mut InstructionSink<'_>,
     added: Added,
-    Charge { units, checked, .. }: Charge,
+    Charge { units, looks, .. }: Charge,
 ) {
-    code.global_get(added.fuel)
-        .i64_const(i64::try_from(units).unwrap_or(i64::MAX))
-        .i64_sub();
-    if checked {
-        settle(code, added);
-    } else {
-        code.global_set(added.fuel);
+    if units > 0 {
+        code.global_get(added.fuel)
+            .i64_const(i64::try_from(units).unwrap_or(i64::MAX))
+            .i64_sub()
+            .global_set(added.fuel);
+    }
+    if looks {
+        look(code, added);
     }
 }
 
 /// Takes the new amount of fuel off the stack, and calls the host if it is negative.
 pub(super) fn settle(code: &mut InstructionSink<'_>, added: Added) {
-    code.global_set(added.fuel)
-        .global_get(added.fuel)
+    code.global_set(added.fuel);
+    look(code, added);
+}
+
+/// Calls the host if the fuel is negative.
+fn look(code: &mut InstructionSink<'_>, added: Added) {
+    code.global_get(added.fuel)
         .i64_const(0)
         .i64_lt_s()
         .if_(BlockType::Empty)

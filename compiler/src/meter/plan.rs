@@ -1,16 +1,21 @@
-//! Decides which functions pay at their entry, and which are paid by their callers.
+//! Decides for each function of a module who pays for it, and where it looks at the fuel.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use ferrite_cache::{METER_FUEL_EXPORT, METER_HOOK_EXPORT, METER_START_EXPORT};
 use wasmparser::{
-    ConstExpr, ElementItems, ElementKind, ExternalKind, FunctionBody, Operator, Parser, Payload,
-    TypeRef,
+    CompositeInnerType, ConstExpr, ElementItems, ElementKind, ExternalKind, FuncType, Operator,
+    Parser, Payload, SubType, TypeRef,
 };
 
 use super::MeterError;
+use super::cycles::{self, Calls};
+use super::looks;
 use super::paths::{self, Paths};
-use super::regions::Callee;
+use super::pay::Charge;
+use super::payments::payments;
+use super::regions::{Callee, Code};
+use super::steps::{Last, Steps};
 use crate::split::EntryFunctions;
 
 /// A function's callers pay for it if its longest path costs no more than this, in units …
@@ -19,9 +24,8 @@ const CALLER_PAYS_ALWAYS: u64 = 64;
 /// … or no more than this, and no more than twice its shortest path.
 const CALLER_PAYS_EVEN: u64 = 4096;
 
-/// A function without loops and without calls of unknown length does not look at the fuel if its
-/// longest path costs no more than this, in units.
-const UNCHECKED_MAX: u64 = 4096;
+/// A function need not look at the fuel where it begins if no more than this runs in it until a look, in units.
+const BEFORE_LOOK_MAX: u64 = 4096;
 
 /// Numbers of a module's items, imports included.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,75 +37,55 @@ pub(super) struct Counts {
     pub(super) globals: u32,
 }
 
-/// Payer of each function's cost in a module.
+/// Charges of each function in a module.
 #[derive(Debug, Default)]
-pub(super) struct Plan {
+pub(super) struct Plan<'a> {
     pub(super) counts: Counts,
     pub(super) start: Option<u32>,
     /// Length of each data segment, in bytes.
     pub(super) data_lens: Vec<u32>,
     /// Number of elements of each element segment.
     pub(super) element_lens: Vec<u32>,
-    /// Cost of each function that the module defines.
-    costs: Vec<Cost>,
+    /// The functions that the module defines, in the order of its code.
+    pub(super) functions: Vec<Steps<'a>>,
+    /// The charges of each.
+    pub(super) charges: Vec<Vec<Charge>>,
 }
 
-/// Cost of a function.
-#[derive(Clone, Copy, Debug, Default)]
-struct Cost {
-    /// Units that callers pay; `None` if it pays for itself.
-    paid_by_callers: Option<u64>,
-    /// Most units that a call pays, callees included, if nothing in it looks at the fuel.
-    unchecked: Option<u64>,
-}
-
-/// Properties of one function, read before any decision.
+/// Parts of a module that decisions rest on.
 #[derive(Default)]
-struct Facts {
-    loops: bool,
-    /// True if it calls functions that are known only when it runs.
-    indirect: bool,
-    /// Functions of the module that it calls directly, as places in the code section.
-    callees: Vec<usize>,
+struct Module {
+    types: Vec<SubType>,
+    /// Type of each function that the module defines.
+    types_of: Vec<u32>,
+    /// Functions with other callers than the module's own `call`: exported, named by a reference, or the start
+    /// function.
+    named: HashSet<u32>,
 }
 
-impl Plan {
+impl<'a> Plan<'a> {
     /// Reads a valid module.
-    pub(super) fn read(wasm: &[u8]) -> Result<Self, MeterError> {
+    pub(super) fn read(wasm: &'a [u8]) -> Result<Self, MeterError> {
         let mut plan = Self::default();
-        // Functions with other callers than the module's own `call`: exported, named by a
-        // reference, or the start function. They pay for themselves.
-        let mut named = HashSet::new();
-        let mut bodies = Vec::new();
+        let mut module = Module::default();
         for payload in Parser::new(0).parse_all(wasm) {
-            plan.section(payload?, &mut named, &mut bodies)?;
+            plan.section(payload?, &mut module)?;
         }
-        named.extend(plan.start);
-        let imported = plan.counts.imported_functions;
-        let facts = bodies
-            .iter()
-            .map(|body| Facts::read(body, imported, &mut named))
-            .collect::<Result<Vec<_>, _>>()?;
-        plan.costs = decide(
-            &bodies,
-            &facts,
-            |place| named.contains(&(imported + place as u32)),
-            imported,
-        )?;
+        module.named.extend(plan.start);
+        plan.charges = decide(&plan.functions, &module, plan.counts.imported_functions);
         Ok(plan)
     }
 
-    fn section<'a>(
-        &mut self,
-        payload: Payload<'a>,
-        named: &mut HashSet<u32>,
-        bodies: &mut Vec<FunctionBody<'a>>,
-    ) -> Result<(), MeterError> {
+    fn section(&mut self, payload: Payload<'a>, module: &mut Module) -> Result<(), MeterError> {
+        let Module { named, .. } = module;
         let counts = &mut self.counts;
         match payload {
             Payload::TypeSection(section) => {
                 for group in section {
-                    counts.types += group?.types().len() as u32;
+                    for ty in group?.into_types() {
+                        counts.types += 1;
+                        module.types.push(ty);
+                    }
                 }
             }
             Payload::ImportSection(section) => {
@@ -117,7 +101,10 @@ impl Plan {
                     }
                 }
             }
-            Payload::FunctionSection(section) => counts.functions += section.count(),
+            Payload::FunctionSection(section) => {
+                counts.functions += section.count();
+                module.types_of = section.into_iter().collect::<Result<_, _>>()?;
+            }
             Payload::TableSection(section) => counts.tables += section.count(),
             Payload::GlobalSection(section) => {
                 counts.globals += section.count();
@@ -173,52 +160,14 @@ impl Plan {
                     self.data_lens.push(data?.data.len() as u32);
                 }
             }
-            Payload::CodeSectionEntry(body) => bodies.push(body),
+            Payload::CodeSectionEntry(body) => {
+                let steps = Steps::read(body)?;
+                named.extend(&steps.references);
+                self.functions.push(steps);
+            }
             _ => {}
         }
         Ok(())
-    }
-
-    /// Returns the number of functions that the module defines.
-    pub(super) fn functions(&self) -> usize {
-        self.costs.len()
-    }
-
-    /// Returns true if the function at this place of the code section has its own charges.
-    pub(super) fn pays_for_itself(&self, place: usize) -> bool {
-        let cost = self.costs.get(place);
-        cost.is_none_or(|cost| cost.paid_by_callers.is_none())
-    }
-
-    /// Returns true if the function at this place of the code section looks at the fuel where it
-    /// begins.
-    pub(super) fn checks_at_entry(&self, place: usize) -> bool {
-        let cost = self.costs.get(place);
-        cost.is_none_or(|cost| cost.unchecked.is_none())
-    }
-
-    /// Returns the cost of a function for those that call it.
-    pub(super) fn callee(&self, function: u32) -> Callee {
-        callee(&self.costs, function, self.counts.imported_functions)
-    }
-}
-
-/// Returns the cost of a function for those that call it, by those that the module defines.
-fn callee(costs: &[Cost], function: u32, imported: u32) -> Callee {
-    let Some(place) = function.checked_sub(imported) else {
-        // The host charges for its own work, and looks at the fuel when that is more than a slice.
-        return Callee {
-            paid: 0,
-            unchecked: Some(0),
-        };
-    };
-    let Cost {
-        paid_by_callers,
-        unchecked,
-    } = costs.get(place as usize).copied().unwrap_or_default();
-    Callee {
-        paid: paid_by_callers.unwrap_or(0),
-        unchecked,
     }
 }
 
@@ -232,112 +181,121 @@ fn references(expression: &ConstExpr<'_>, named: &mut HashSet<u32>) -> Result<()
     Ok(())
 }
 
-impl Facts {
-    fn read(
-        body: &FunctionBody<'_>,
-        imported: u32,
-        named: &mut HashSet<u32>,
-    ) -> Result<Self, MeterError> {
-        let mut facts = Self::default();
-        let mut operators = body.get_operators_reader()?;
-        while !operators.eof() {
-            match operators.read()? {
-                Operator::Loop { .. } => facts.loops = true,
-                Operator::Call { function_index } => {
-                    if let Some(place) = function_index.checked_sub(imported) {
-                        facts.callees.push(place as usize);
-                    }
-                }
-                Operator::CallIndirect { .. } | Operator::CallRef { .. } => facts.indirect = true,
-                Operator::RefFunc { function_index } => {
-                    named.insert(function_index);
-                }
-                Operator::ReturnCall { .. }
-                | Operator::ReturnCallIndirect { .. }
-                | Operator::ReturnCallRef { .. } => {
-                    return Err(MeterError::Unknown { what: "tail calls" });
-                }
-                Operator::TryTable { .. } | Operator::Try { .. } => {
-                    return Err(MeterError::Unknown { what: "exceptions" });
-                }
-                _ => {}
-            }
+/// Numbers of a module's types, the same for types that are the same.
+fn numbers(types: &[SubType]) -> Vec<usize> {
+    let mut known: HashMap<&FuncType, usize> = HashMap::new();
+    types
+        .iter()
+        .enumerate()
+        .map(|(index, ty)| match &ty.composite_type.inner {
+            CompositeInnerType::Func(ty) => *known.entry(ty).or_insert(index),
+            _ => index,
+        })
+        .collect()
+}
+
+/// Decides the charges of every function, callees first.
+fn decide(functions: &[Steps<'_>], module: &Module, imported: u32) -> Vec<Vec<Charge>> {
+    let types = numbers(&module.types);
+    let count = functions.len();
+    let node_of = |ty: u32| count + types.get(ty as usize).copied().unwrap_or_default();
+    let is_named = |place: usize| module.named.contains(&(imported + place as u32));
+    let mut calls = Calls {
+        to: vec![Vec::new(); count + types.len()],
+        functions: count,
+    };
+    let node_called = |last: Last| match last {
+        Last::Call(function) => function.checked_sub(imported).map(|place| place as usize),
+        Last::CallReference(ty) => Some(node_of(ty)),
+        _ => None,
+    };
+    for (place, steps) in functions.iter().enumerate() {
+        let called = steps.list.iter().filter_map(|step| node_called(step.last));
+        calls.to[place] = called.collect();
+        if let (true, Some(&ty)) = (is_named(place), module.types_of.get(place)) {
+            calls.to[node_of(ty)].push(place);
         }
-        Ok(facts)
     }
-}
-
-/// Progress of the decision about a function; callees come first.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Known {
-    Nothing,
-    /// Its callees are being decided. A call that leads back here closes a cycle.
-    Begun,
-    Decided,
-}
-
-/// Decides the cost of every function, callees first.
-fn decide(
-    bodies: &[FunctionBody<'_>],
-    facts: &[Facts],
-    is_named: impl Fn(usize) -> bool,
-    imported: u32,
-) -> Result<Vec<Cost>, MeterError> {
-    let mut costs = vec![Cost::default(); facts.len()];
-    let mut known = vec![Known::Nothing; facts.len()];
-    // An explicit stack: a chain of calls may be as long as the number of functions.
-    let mut stack: Vec<(usize, usize)> = Vec::new();
-    for root in 0..facts.len() {
-        if known[root] != Known::Nothing {
+    let cycles::Order {
+        nodes,
+        looks,
+        components,
+    } = cycles::order(&calls);
+    let mut costs = vec![Callee::default(); calls.to.len()];
+    let mut charges = vec![Vec::new(); count];
+    for node in nodes {
+        let Some(steps) = functions.get(node) else {
+            let functions = calls.to[node].iter().map(|&function| costs[function]);
+            costs[node] = functions.fold(Callee::default(), |all, one| Callee {
+                inside: all.inside.max(one.inside),
+                after: all.after.max(one.after),
+                ..all
+            });
             continue;
-        }
-        stack.push((root, 0));
-        while let Some((place, next)) = stack.last_mut() {
-            let place = *place;
-            known[place] = Known::Begun;
-            if facts[place].loops {
-                // Its callees are decided separately.
-                known[place] = Known::Decided;
-                stack.pop();
+        };
+        // Of functions of the host nothing is known: it charges for its own work, and looks at the fuel when that
+        // is more than a slice.
+        let cost = |last: Last| {
+            node_called(last).map_or(Callee::default(), |callee| Callee {
+                nests: components[callee] == components[node],
+                ..costs[callee]
+            })
+        };
+        let loops = steps.list.iter().any(|step| step.last == Last::Loop);
+        if !loops && !looks[node] && !is_named(node) {
+            let paths = paths::measure(steps, cost);
+            if let Some(paid) = callers_pay(paths) {
+                costs[node] = Callee {
+                    paid,
+                    inside: paths.inside,
+                    after: paths.after,
+                    nests: false,
+                };
                 continue;
             }
-            if let Some(&callee) = facts[place].callees.get(*next) {
-                *next += 1;
-                match known.get(callee) {
-                    Some(Known::Nothing) => stack.push((callee, 0)),
-                    // In every cycle at least one function pays for itself: this one.
-                    Some(Known::Begun) => {
-                        known[place] = Known::Decided;
-                        stack.pop();
-                    }
-                    _ => {}
-                }
-                continue;
-            }
-            let paths = paths::measure(&bodies[place], |function| {
-                callee(&costs, function, imported)
-            })?;
-            let checks = |place: &usize| costs[*place].unchecked.is_none();
-            let quiet = !facts[place].indirect
-                && paths.with_callees <= UNCHECKED_MAX
-                && !facts[place].callees.iter().any(checks);
-            costs[place] = Cost {
-                paid_by_callers: callers_pay(paths).filter(|_| !is_named(place)),
-                unchecked: quiet.then_some(paths.with_callees),
-            };
-            known[place] = Known::Decided;
-            stack.pop();
         }
+        let code = Code::cut(steps, cost);
+        let (looks, callee) = decide_looks(&code, looks[node]);
+        costs[node] = callee;
+        charges[node] = code
+            .regions
+            .iter()
+            .zip(payments(&code))
+            .zip(looks)
+            .filter(|((_, units), looks)| *units > 0 || *looks)
+            .map(|((region, units), looks)| Charge {
+                at: region.at,
+                units,
+                looks,
+            })
+            .collect();
     }
-    Ok(costs)
+    charges
+}
+
+/// Decides in which regions a function looks at the fuel, where it begins if it `must`; returns its cost for its
+/// callers, too.
+fn decide_looks(code: &Code, must: bool) -> (Vec<bool>, Callee) {
+    let decided = looks::looks(code, must);
+    let decided = match decided.before {
+        before if before > BEFORE_LOOK_MAX => looks::looks(code, true),
+        _ => decided,
+    };
+    let callee = Callee {
+        paid: 0,
+        inside: decided.before,
+        after: decided.after,
+        nests: false,
+    };
+    (decided.at, callee)
 }
 
 /// Returns the units that callers pay for a function without loops; `None` if it pays for itself.
-fn callers_pay(
-    Paths {
+fn callers_pay(paths: Paths) -> Option<u64> {
+    let Paths {
         longest, shortest, ..
-    }: Paths,
-) -> Option<u64> {
+    } = paths;
     let even = longest <= CALLER_PAYS_EVEN && longest <= 2 * shortest;
-    (longest <= CALLER_PAYS_ALWAYS || even).then_some(longest)
+    let is_paid = longest <= CALLER_PAYS_ALWAYS || even;
+    (is_paid && longest.saturating_add(paths.inside) <= BEFORE_LOOK_MAX).then_some(longest)
 }

@@ -11,7 +11,6 @@ use wasmparser::Operator;
 
 use super::Added;
 use super::pay::settle;
-use super::plan::Plan;
 use crate::sections::Additions;
 
 /// Bytes of memory that one unit pays to copy or fill, as a shift.
@@ -36,7 +35,7 @@ const MEMORY: u32 = 0;
 
 /// An instruction on a range, with its immediates. A module has one memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Range {
+pub(super) enum RangeKind {
     MemoryCopy,
     MemoryFill,
     MemoryGrow,
@@ -45,12 +44,40 @@ enum Range {
 
 /// A range that is paid for and processed at once. A table element costs a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Whole {
+pub(super) enum Whole {
     MemoryInit { data: u32 },
     TableCopy { to: u32, from: u32 },
     TableInit { element: u32, table: u32 },
     TableFill { table: u32 },
     TableGrow { table: u32 },
+}
+
+impl RangeKind {
+    /// Returns the kind of an instruction; `None` if it does not work on a range.
+    pub(super) fn of(operator: &Operator<'_>) -> Option<Self> {
+        Some(match *operator {
+            Operator::MemoryCopy { .. } => Self::MemoryCopy,
+            Operator::MemoryFill { .. } => Self::MemoryFill,
+            Operator::MemoryGrow { .. } => Self::MemoryGrow,
+            Operator::MemoryInit { data_index, .. } => {
+                Self::Whole(Whole::MemoryInit { data: data_index })
+            }
+            Operator::TableCopy {
+                dst_table,
+                src_table,
+            } => Self::Whole(Whole::TableCopy {
+                to: dst_table,
+                from: src_table,
+            }),
+            Operator::TableInit { elem_index, table } => Self::Whole(Whole::TableInit {
+                element: elem_index,
+                table,
+            }),
+            Operator::TableFill { table } => Self::Whole(Whole::TableFill { table }),
+            Operator::TableGrow { table } => Self::Whole(Whole::TableGrow { table }),
+            _ => return None,
+        })
+    }
 }
 
 /// The locals for the first and the last value of a short range.
@@ -117,60 +144,43 @@ pub(super) struct Ranges {
     /// Index of the next type and of the next function.
     next_type: u32,
     next_function: u32,
-    functions: HashMap<Range, u32>,
+    functions: HashMap<RangeKind, u32>,
     /// Ranges in the order of their functions' indices.
-    order: Vec<Range>,
+    order: Vec<RangeKind>,
     /// Length of each data segment in bytes, and number of elements of each element segment.
     data_lens: Vec<u32>,
     element_lens: Vec<u32>,
 }
 
 impl Ranges {
-    /// Creates an empty list for the module of `plan`, with its first free type and function.
-    pub(super) fn new(added: Added, next_type: u32, next_function: u32, plan: &Plan) -> Self {
+    /// Creates an empty list for a module with its first free type and function, and the lengths of its segments.
+    pub(super) fn new(
+        added: Added,
+        next_type: u32,
+        next_function: u32,
+        data_lens: Vec<u32>,
+        element_lens: Vec<u32>,
+    ) -> Self {
         Self {
             added,
             next_type,
             next_function,
             functions: HashMap::new(),
             order: Vec::new(),
-            data_lens: plan.data_lens.clone(),
-            element_lens: plan.element_lens.clone(),
+            data_lens,
+            element_lens,
         }
     }
 
-    /// Returns the function to call instead of an instruction; `None` if it does not work on a
-    /// range.
-    pub(super) fn instead_of(&mut self, operator: &Operator<'_>) -> Option<u32> {
-        let range = match *operator {
-            Operator::MemoryCopy { .. } => Range::MemoryCopy,
-            Operator::MemoryFill { .. } => Range::MemoryFill,
-            Operator::MemoryGrow { .. } => Range::MemoryGrow,
-            Operator::MemoryInit { data_index, .. } => {
-                Range::Whole(Whole::MemoryInit { data: data_index })
-            }
-            Operator::TableCopy {
-                dst_table,
-                src_table,
-            } => Range::Whole(Whole::TableCopy {
-                to: dst_table,
-                from: src_table,
-            }),
-            Operator::TableInit { elem_index, table } => Range::Whole(Whole::TableInit {
-                element: elem_index,
-                table,
-            }),
-            Operator::TableFill { table } => Range::Whole(Whole::TableFill { table }),
-            Operator::TableGrow { table } => Range::Whole(Whole::TableGrow { table }),
-            _ => return None,
-        };
+    /// Returns the function to call instead of an instruction on a range.
+    pub(super) fn function(&mut self, range: RangeKind) -> u32 {
         let next = &mut self.next_function;
         let order = &mut self.order;
-        Some(*self.functions.entry(range).or_insert_with(|| {
+        *self.functions.entry(range).or_insert_with(|| {
             order.push(range);
             *next += 1;
             *next - 1
-        }))
+        })
     }
 
     /// Adds the functions and their types.
@@ -196,28 +206,28 @@ impl Ranges {
         len(&self.element_lens, element)
     }
 
-    fn signature(range: Range) -> (Vec<ValType>, &'static [ValType]) {
+    fn signature(range: RangeKind) -> (Vec<ValType>, &'static [ValType]) {
         use ValType::I32;
         // Modules may use no other type of reference.
         const REFERENCE: ValType = ValType::Ref(RefType::FUNCREF);
         match range {
-            Range::MemoryCopy
-            | Range::MemoryFill
-            | Range::Whole(
+            RangeKind::MemoryCopy
+            | RangeKind::MemoryFill
+            | RangeKind::Whole(
                 Whole::MemoryInit { .. } | Whole::TableCopy { .. } | Whole::TableInit { .. },
             ) => (vec![I32, I32, I32], &[]),
-            Range::MemoryGrow => (vec![I32], &[I32]),
-            Range::Whole(Whole::TableFill { .. }) => (vec![I32, REFERENCE, I32], &[]),
-            Range::Whole(Whole::TableGrow { .. }) => (vec![REFERENCE, I32], &[I32]),
+            RangeKind::MemoryGrow => (vec![I32], &[I32]),
+            RangeKind::Whole(Whole::TableFill { .. }) => (vec![I32, REFERENCE, I32], &[]),
+            RangeKind::Whole(Whole::TableGrow { .. }) => (vec![REFERENCE, I32], &[I32]),
         }
     }
 
-    fn body(&self, range: Range) -> Function {
+    fn body(&self, range: RangeKind) -> Function {
         match range {
-            Range::MemoryCopy => self.copy_in_pieces(),
-            Range::MemoryFill => self.fill_in_pieces(),
-            Range::MemoryGrow => self.grow(),
-            Range::Whole(whole) => self.whole(whole),
+            RangeKind::MemoryCopy => self.copy_in_pieces(),
+            RangeKind::MemoryFill => self.fill_in_pieces(),
+            RangeKind::MemoryGrow => self.grow(),
+            RangeKind::Whole(whole) => self.whole(whole),
         }
     }
 
@@ -225,7 +235,7 @@ impl Ranges {
     /// segment, the size of the table, or for growth the most elements that a table may have. A longer
     /// range moves nothing, whatever its length.
     fn whole(&self, range: Whole) -> Function {
-        let (params, _) = Self::signature(Range::Whole(range));
+        let (params, _) = Self::signature(RangeKind::Whole(range));
         // The length is the last parameter.
         let length = params.len() as u32 - 1;
         let most = params.len() as u32;

@@ -1,103 +1,121 @@
-//! Places at which one function pays.
-//!
-//! The code is cut into regions: each runs from start to end or not at all, except for traps. Each
-//! except the first knows the region that always runs before it and after which it runs at most
-//! once. Cheap regions are paid there.
-//!
-//! A charge only has to look at the fuel where much may have run since the last one that did: at the
-//! head of a loop, and after a number of units, a smaller one where functions that look at it
-//! themselves were called in between.
+//! A function's code, cut into regions: each runs from its start to its end or not at all, except for traps.
 
-use wasmparser::{Error, FunctionBody, Operator};
+use std::ops::Range;
 
-/// Units that a charge may pay ahead for code that may not run; or as many as the charge's own, if
-/// those are more.
-const AHEAD: u64 = 16;
+use super::steps::{Last, Step, Steps};
 
-/// Units of code, at most, between two looks at the fuel.
-const BETWEEN_CHECKS: u64 = 16 << 10;
-
-/// The same if functions that look at the fuel were called in between.
-///
-/// Calls that are nested as deep as the stack allows and return one after the other may each run so
-/// many units without a look: some 8 million in all (512 KiB of stack, 32 bytes a frame), two or three
-/// milliseconds. Code that was paid for before
-/// the call is not looked at: it costs at most as much as what looked at the fuel on the way down.
-const BETWEEN_CHECKS_AFTER_CALLS: u64 = 512;
+/// Units of a region, those of its callees included, after which another one begins.
+const REGION_MAX: u64 = 8 << 10;
 
 /// Units for entering a function, besides its instructions.
 pub(super) const ENTRY: u64 = 1;
 
-/// Returns the units of an instruction.
-pub(super) fn units(operator: &Operator<'_>) -> u64 {
-    match operator {
-        Operator::Nop
-        | Operator::Block { .. }
-        | Operator::Loop { .. }
-        | Operator::Else
-        | Operator::End
-        | Operator::Drop
-        | Operator::Unreachable
-        | Operator::Return => 0,
-        _ => 1,
-    }
-}
-
-/// Returns the depth that an instruction branches to under a condition.
-pub(super) fn conditional_branch(operator: &Operator<'_>) -> Option<u32> {
-    match *operator {
-        Operator::BrIf { relative_depth }
-        | Operator::BrOnNull { relative_depth }
-        | Operator::BrOnNonNull { relative_depth }
-        | Operator::BrOnCast { relative_depth, .. }
-        | Operator::BrOnCastFail { relative_depth, .. } => Some(relative_depth),
-        _ => None,
-    }
-}
-
-/// Cost of a function for those that call it.
-#[derive(Clone, Copy, Debug)]
+/// Cost of a function, or of all that a reference may lead to, for those that call it.
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Callee {
     /// Units that the caller pays, besides the call itself.
     pub(super) paid: u64,
-    /// Most units that the function pays for itself without looking at the fuel; `None` if it looks, or
-    /// may call one that does.
-    pub(super) unchecked: Option<u64>,
+    /// Most further units that may run in it until it looks at the fuel, or returns without a look.
+    pub(super) inside: u64,
+    /// Most units that may run in it from its last look to its return.
+    pub(super) after: u64,
+    /// True if it may call its caller again.
+    pub(super) nests: bool,
 }
 
 /// A region of code.
 #[derive(Debug)]
-struct Region {
+pub(super) struct Region {
     /// Offset of its first instruction in the source.
-    at: usize,
-    units: u64,
-    /// Units that callees pay for themselves without a look at the fuel.
-    inside: u64,
-    /// True if it calls functions that look at the fuel, or may do so.
-    calls: bool,
-    /// The region that runs before this one and after which it runs at most once; `None` for the
-    /// function's first.
-    after: Option<usize>,
-    /// True if a loop begins here.
-    head: bool,
-}
-
-/// A charge: units to pay before the instruction at an offset of the source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Charge {
     pub(super) at: usize,
+    /// Units of its instructions, and of the callees that it pays for.
     pub(super) units: u64,
-    /// True if the host is called when the fuel is negative then.
-    pub(super) checked: bool,
+    /// Units that callees pay for themselves without a look at the fuel.
+    pub(super) inside: u64,
+    /// Most units that may run in a callee from its last look to its return.
+    pub(super) after_look: u64,
+    /// True if it calls functions that may call this one again.
+    pub(super) nests: bool,
+    /// The last region that always runs before this one, and after which it runs at most once; `None` for the
+    /// function's first.
+    pub(super) after: Option<usize>,
+    /// True if a loop begins here.
+    pub(super) head: bool,
+    /// True if the function may return where it ends.
+    pub(super) returns: bool,
+    /// True if it always runs after the region `after`, unless the guest traps.
+    pub(super) certain: bool,
+    /// The innermost loop that it is in.
+    pub(super) inside_loop: Option<usize>,
+    /// The innermost block that it is in.
+    pub(super) block: usize,
+    /// Its part of [`Code::edges`].
+    edges: Range<usize>,
 }
 
-/// An open block.
-struct Frame {
-    kind: Kind,
-    /// The region in which it was opened; `None` if that never runs.
-    opened: Option<usize>,
-    /// True if a branch leads to its end.
-    reached: bool,
+impl Region {
+    /// Returns the units that it takes, those of its callees included.
+    pub(super) fn all_units(&self) -> u64 {
+        self.units.saturating_add(self.inside)
+    }
+}
+
+/// A loop that may run.
+#[derive(Debug)]
+pub(super) struct Loop {
+    /// Its first region.
+    pub(super) head: usize,
+    /// The region after its last one.
+    pub(super) end: usize,
+    pub(super) parent: Option<usize>,
+    /// Regions that lead back to its head.
+    pub(super) backs: Vec<usize>,
+}
+
+/// Where all paths through a block lead.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Block {
+    /// Round or out of this loop.
+    Loop(usize),
+    /// To this region, which follows the block.
+    End(usize),
+    /// Where those of this block lead that it is in.
+    Within(usize),
+    /// Out of the function.
+    Out,
+}
+
+/// A function's regions, in the order of the code, and the ways between them.
+///
+/// Ways lead forwards in this order, but for those to the heads of loops, which [`Loop::backs`] has.
+#[derive(Debug, Default)]
+pub(super) struct Code {
+    pub(super) regions: Vec<Region>,
+    pub(super) loops: Vec<Loop>,
+    pub(super) blocks: Vec<Block>,
+    /// The regions that lead to each one, in its order.
+    edges: Vec<usize>,
+}
+
+impl Code {
+    /// Cuts a function; `callee` returns the cost of what a step calls.
+    pub(super) fn cut(steps: &Steps<'_>, callee: impl Fn(Last) -> Callee) -> Self {
+        let mut cutter = Cutter::default();
+        cutter.open(Kind::Block, Block::Out);
+        let entry = cutter.begin(steps.start, None, []);
+        cutter.code.regions[entry].units = ENTRY;
+        cutter.now = Some(entry);
+        cutter.last().opened = Some(entry);
+        for step in &steps.list {
+            cutter.read(step, steps, callee(step.last));
+        }
+        cutter.code
+    }
+
+    /// Returns the regions that lead forwards to this one.
+    pub(super) fn before(&self, region: usize) -> &[usize] {
+        &self.edges[self.regions[region].edges.clone()]
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -107,229 +125,219 @@ enum Kind {
     If,
 }
 
-impl Region {
-    fn new(at: usize, units: u64, after: Option<usize>, head: bool) -> Self {
-        Self {
+/// An open block.
+struct Frame {
+    kind: Kind,
+    /// Its place in [`Code::blocks`].
+    block: usize,
+    /// The region in which it was opened; `None` if that never runs.
+    opened: Option<usize>,
+    /// The region that leads to its end if its condition does not hold, until there is an `else`.
+    skips: Option<usize>,
+    /// Regions that branch to its end.
+    from: Vec<usize>,
+    /// The outermost frame that branches from inside lead to, as a place in the stack of frames.
+    reach: usize,
+}
+
+/// Reads a function's code.
+#[derive(Default)]
+struct Cutter {
+    code: Code,
+    frames: Vec<Frame>,
+    /// The region that runs; `None` in code that never does.
+    now: Option<usize>,
+    /// The innermost loop.
+    inside_loop: Option<usize>,
+}
+
+impl Cutter {
+    fn last(&mut self) -> &mut Frame {
+        self.frames
+            .last_mut()
+            .expect("a frame is open until the end of a valid body")
+    }
+
+    fn open(&mut self, kind: Kind, block: Block) {
+        self.code.blocks.push(block);
+        self.frames.push(Frame {
+            kind,
+            block: self.code.blocks.len() - 1,
+            opened: self.now,
+            skips: None,
+            from: Vec::new(),
+            reach: usize::MAX,
+        });
+    }
+
+    /// Begins a region that `before` lead to.
+    fn begin(
+        &mut self,
+        at: usize,
+        after: Option<usize>,
+        before: impl IntoIterator<Item = usize>,
+    ) -> usize {
+        let start = self.code.edges.len();
+        self.code.edges.extend(before);
+        self.code.regions.push(Region {
             at,
-            units,
+            units: 0,
             inside: 0,
-            calls: false,
+            after_look: 0,
+            nests: false,
             after,
-            head,
-        }
+            head: false,
+            returns: false,
+            certain: false,
+            inside_loop: self.inside_loop,
+            block: self.frames.last().map_or(0, |frame| frame.block),
+            edges: start..self.code.edges.len(),
+        });
+        self.code.regions.len() - 1
     }
 
-    /// Returns the units that it takes, those of its callees included.
-    fn all_units(&self) -> u64 {
-        self.units.saturating_add(self.inside)
+    /// Begins a region that runs on from the present one, if that runs.
+    fn go_on(&mut self, at: usize) {
+        self.now = self.now.map(|now| self.begin(at, Some(now), [now]));
     }
-}
 
-/// Returns a function's charges, in the order of the code.
-///
-/// `checked` is true if its first charge looks at the fuel. If it is not, the whole function costs
-/// little, and none does. `callee` returns the cost of a called function.
-pub(super) fn charges(
-    body: &FunctionBody<'_>,
-    checked: bool,
-    callee: impl Fn(u32) -> Callee,
-) -> Result<Vec<Charge>, Error> {
-    let mut charges = place(&cut(body, callee)?);
-    if !checked {
-        for charge in &mut charges {
-            charge.checked = false;
-        }
-    }
-    Ok(charges)
-}
-
-fn cut(body: &FunctionBody<'_>, callee: impl Fn(u32) -> Callee) -> Result<Vec<Region>, Error> {
-    let mut operators = body.get_operators_reader()?;
-    let mut regions = vec![Region::new(
-        operators.original_position(),
-        ENTRY,
-        None,
-        false,
-    )];
-    let mut frames = vec![Frame {
-        kind: Kind::Block,
-        opened: Some(0),
-        reached: false,
-    }];
-    let mut now = Some(0);
-    while !operators.eof() {
-        let operator = operators.read()?;
-        let next = operators.original_position();
-        let mut is_long = false;
-        if let Some(now) = now {
-            let region: &mut Region = &mut regions[now];
-            region.units += units(&operator);
-            match operator {
-                Operator::Call { function_index } => {
-                    let Callee { paid, unchecked } = callee(function_index);
-                    region.units = region.units.saturating_add(paid);
-                    region.inside = region.inside.saturating_add(unchecked.unwrap_or(0));
-                    region.calls |= unchecked.is_none();
-                }
-                Operator::CallIndirect { .. } | Operator::CallRef { .. } => region.calls = true,
-                _ => {}
-            }
-            is_long = region.all_units() > BETWEEN_CHECKS / 2;
-        }
-        let mut begin = |after: Option<usize>, head: bool| {
-            after.map(|after| {
-                regions.push(Region::new(next, 0, Some(after), head));
-                regions.len() - 1
-            })
+    fn branch(&mut self, depth: u32) {
+        let at = self.frames.len().checked_sub(1 + depth as usize);
+        let (Some(now), Some(at)) = (self.now, at) else {
+            return;
         };
-        let mut branch = |depth: u32| {
-            let at = frames.len().checked_sub(1 + depth as usize);
-            if let Some(frame) = at.and_then(|at| frames.get_mut(at)) {
-                frame.reached = true;
+        let last = self.last();
+        last.reach = last.reach.min(at);
+        let frame = &mut self.frames[at];
+        match self.code.blocks[frame.block] {
+            Block::Loop(number) => self.code.loops[number].backs.push(now),
+            _ => frame.from.push(now),
+        }
+    }
+
+    fn read(&mut self, step: &Step, steps: &Steps<'_>, callee: Callee) {
+        let next = step.next;
+        if let Some(now) = self.now {
+            let Callee {
+                paid,
+                inside,
+                after,
+                nests,
+            } = callee;
+            let region = &mut self.code.regions[now];
+            let units = paid.saturating_add(u64::from(step.units));
+            region.units = region.units.saturating_add(units);
+            region.inside = region.inside.saturating_add(inside);
+            region.after_look = region.after_look.max(after);
+            region.nests |= nests;
+        }
+        let within = Block::Within(self.frames.last().map_or(0, |frame| frame.block));
+        match step.last {
+            Last::Block => self.open(Kind::Block, within),
+            Last::Loop => self.open_loop(next, within),
+            Last::If => {
+                self.open(Kind::If, within);
+                self.last().skips = self.now;
+                self.go_on(next);
             }
-        };
-        match operator {
-            Operator::Block { .. } => frames.push(Frame {
-                kind: Kind::Block,
-                opened: now,
-                reached: false,
-            }),
-            Operator::Loop { .. } => {
-                frames.push(Frame {
-                    kind: Kind::Loop,
-                    opened: now,
-                    reached: false,
-                });
-                now = begin(now, true);
+            Last::Else => {
+                let now = self.now;
+                let frame = self.last();
+                frame.from.extend(now);
+                self.now = frame.skips.take();
+                self.go_on(next);
             }
-            Operator::If { .. } => {
-                frames.push(Frame {
-                    kind: Kind::If,
-                    opened: now,
-                    reached: false,
-                });
-                now = begin(now, false);
+            Last::End => self.close(next),
+            Last::Branch(depth) => {
+                self.branch(depth);
+                self.now = None;
             }
-            Operator::Else => now = begin(frames.last().and_then(|frame| frame.opened), false),
-            Operator::End => {
-                if let Some(frame) = frames.pop() {
-                    now = match frame.kind {
-                        // Reached only by falling through: its label is its head.
-                        Kind::Loop => now.and(begin(frame.opened, false)),
-                        // Reached after one of the arms, or none.
-                        Kind::If => begin(frame.opened, false),
-                        Kind::Block if frame.reached => begin(frame.opened, false),
-                        Kind::Block => now,
-                    };
+            Last::BranchTable { from, to } => {
+                for &depth in steps.depths(from, to) {
+                    self.branch(depth);
+                }
+                self.now = None;
+            }
+            Last::BranchIf(depth) => {
+                self.branch(depth);
+                self.go_on(next);
+            }
+            Last::Return => {
+                if let Some(now) = self.now.take() {
+                    self.code.regions[now].returns = true;
+                    self.last().reach = 0;
                 }
             }
-            Operator::Br { relative_depth } => {
-                if now.is_some() {
-                    branch(relative_depth);
-                }
-                now = None;
-            }
-            Operator::BrTable { targets } => {
-                if now.is_some() {
-                    for target in targets.targets() {
-                        branch(target?);
+            Last::Unreachable => self.now = None,
+            Last::Plain | Last::Call(_) | Last::CallReference(_) => {
+                let now = self.now.map(|now| &self.code.regions[now]);
+                if now.is_some_and(|now| now.all_units() > REGION_MAX) {
+                    self.go_on(next);
+                    if let Some(now) = self.now {
+                        self.code.regions[now].certain = true;
                     }
-                    branch(targets.default());
-                }
-                now = None;
-            }
-            Operator::Return | Operator::Unreachable => now = None,
-            ref other => {
-                if let Some(depth) = conditional_branch(other)
-                    && now.is_some()
-                {
-                    branch(depth);
-                    now = begin(now, false);
-                } else if is_long {
-                    now = begin(now, false);
                 }
             }
         }
     }
-    Ok(regions)
-}
 
-/// Pays for each region at its start, or ahead of it.
-fn place(regions: &[Region]) -> Vec<Charge> {
-    /// Payment at the start of a region.
-    #[derive(Clone, Copy, Default)]
-    struct Paid {
-        own: u64,
-        ahead: u64,
-        checked: bool,
-    }
-    /// Decisions about a region, and sums over those before it, in the order of the code.
-    struct Placed {
-        /// The region that pays for it.
-        payer: usize,
-        /// The last region that looks at the fuel and always runs before it, or itself.
-        checker: usize,
-        units_before: u64,
-        calls_before: usize,
-    }
-    let mut paid = vec![Paid::default(); regions.len()];
-    let mut placed: Vec<Placed> = Vec::with_capacity(regions.len());
-    let (mut units, mut calls) = (0_u64, 0);
-    for (index, region) in regions.iter().enumerate() {
-        let (units_before, calls_before) = (units, calls);
-        units = units.saturating_add(region.all_units());
-        calls += usize::from(region.calls);
-        let before = region.after.map(|after| &placed[after]);
-        // What runs between a look at the fuel and a region after it stands between them: only loops
-        // lead back, to a head that looks again.
-        let last = before.map(|before| (before.checker, &placed[before.checker]));
-        let since_check = last.map_or(u64::MAX, |(_, last)| units - last.units_before);
-        let called = last.is_some_and(|(_, last)| calls_before > last.calls_before);
-        let is_far = since_check > BETWEEN_CHECKS;
-        let ahead = before.map(|before| before.payer).filter(|&payer| {
-            let Paid { own, ahead, .. } = paid[payer];
-            !region.head && !is_far && ahead.saturating_add(region.units) <= own.max(AHEAD)
+    fn open_loop(&mut self, next: usize, within: Block) {
+        let Some(now) = self.now else {
+            self.open(Kind::Loop, within);
+            return;
+        };
+        let number = self.code.loops.len();
+        self.open(Kind::Loop, Block::Loop(number));
+        let parent = self.inside_loop.replace(number);
+        let head = self.begin(next, Some(now), [now]);
+        self.code.regions[head].head = true;
+        self.code.loops.push(Loop {
+            head,
+            end: head,
+            parent,
+            backs: Vec::new(),
         });
-        let payer = ahead.unwrap_or(index);
-        if ahead.is_some() {
-            paid[payer].ahead += region.units;
-        } else {
-            // A loop without any instruction that costs a unit still pays one.
-            let own = region.units.max(u64::from(region.head));
-            let is_due = is_far || called && since_check > BETWEEN_CHECKS_AFTER_CALLS;
-            paid[index] = Paid {
-                own,
-                ahead: 0,
-                checked: own > 0 && (region.head || is_due),
-            };
+        self.now = Some(head);
+    }
+
+    fn close(&mut self, next: usize) {
+        let Some(frame) = self.frames.pop() else {
+            return;
+        };
+        self.end(frame, next);
+        if let (true, Some(now)) = (self.frames.is_empty(), self.now) {
+            self.code.regions[now].returns = true;
         }
-        placed.push(Placed {
-            payer,
-            checker: match last {
-                Some((checker, _)) if !paid[index].checked => checker,
-                _ => index,
-            },
-            units_before,
-            calls_before,
-        });
     }
-    regions
-        .iter()
-        .zip(paid)
-        .map(
-            |(
-                region,
-                Paid {
-                    own,
-                    ahead,
-                    checked,
-                },
-            )| Charge {
-                at: region.at,
-                units: own.saturating_add(ahead),
-                checked,
-            },
-        )
-        .filter(|charge| charge.units > 0)
-        .collect()
+
+    /// Ends a block, and begins the region after it unless nothing but the last region inside leads there.
+    fn end(&mut self, frame: Frame, next: usize) {
+        // A branch out of this block leads out of those around it, too, up to its target.
+        let escapes = frame.reach < self.frames.len();
+        if let Some(around) = self.frames.last_mut()
+            && escapes
+        {
+            around.reach = around.reach.min(frame.reach);
+        }
+        if let Block::Loop(number) = self.code.blocks[frame.block] {
+            let closed = &mut self.code.loops[number];
+            closed.end = self.code.regions.len();
+            self.inside_loop = closed.parent;
+        }
+        if frame.kind == Kind::Block && frame.from.is_empty() {
+            return;
+        }
+        let before = frame.from.into_iter().chain(frame.skips).chain(self.now);
+        let before: Vec<usize> = before.collect();
+        if before.is_empty() {
+            self.now = None;
+            return;
+        }
+        let end = self.begin(next, frame.opened, before);
+        self.code.regions[end].certain = !escapes;
+        if frame.kind != Kind::Loop && !escapes {
+            self.code.blocks[frame.block] = Block::End(end);
+        }
+        self.now = Some(end);
+    }
 }

@@ -113,24 +113,13 @@ impl Compilers {
 
 /// Prints where the compiler of each language comes from, or that it cannot be had.
 pub(crate) fn announce(workspace: &Workspace, languages: &[Language]) {
-    let python = || {
-        if Python::is_installed(workspace) {
-            return Ok("in target/venv".to_owned());
-        }
-        let mut command = workspace.command("python3");
-        if crate::run::succeeds(command.args(["-c", "import ensurepip, venv"])) {
-            Ok("from PyPI, into target/venv".to_owned())
-        } else {
-            Err(anyhow!(
-                "no Python 3 with its venv (on Debian: apt-get install python3-venv)"
-            ))
-        }
-    };
     for &language in languages {
         let source = match language {
             Language::Wat | Language::JavaScript => Ok("part of this task".to_owned()),
             Language::Rust => guest_rustc::outlook(workspace),
-            Language::C | Language::Go | Language::Python => python(),
+            Language::C | Language::Go | Language::Python => {
+                Python::outlook(workspace).map(str::to_owned)
+            }
             Language::AssemblyScript => on_path("npm")
                 .map(|_| "packages of npm".to_owned())
                 .context(NO_NPM),

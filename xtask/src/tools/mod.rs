@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::run;
 use crate::workspace::Workspace;
@@ -73,9 +73,19 @@ impl Python {
         Self::install(workspace, "venv", "xtask/requirements.txt")
     }
 
-    /// Returns true if [`Python::ensure`] has nothing to do, unless the requirements have changed.
-    pub(crate) fn is_installed(workspace: &Workspace) -> bool {
-        workspace.target.join("venv").join(STAMP).is_file()
+    /// Says where [`Python::ensure`] gets it from.
+    ///
+    /// # Errors
+    /// If there is no Python 3 with its `venv`.
+    pub(crate) fn outlook(workspace: &Workspace) -> Result<&'static str> {
+        if workspace.target.join("venv").join(STAMP).is_file() {
+            return Ok("in target/venv");
+        }
+        let mut command = workspace.command("python3");
+        if run::succeeds(command.args(["-c", "import ensurepip, venv"])) {
+            return Ok("from PyPI, into target/venv");
+        }
+        bail!("no Python 3 with its venv (on Debian: apt-get install python3-venv)")
     }
 
     /// The same for `target/packaging` and what packages are built and checked with.

@@ -335,6 +335,26 @@ fn units_are_close_to_instructions() {
 }
 
 #[test]
+fn code_that_all_ways_come_by_is_paid_with_what_comes_before_it() {
+    for (what, most_charges) in [
+        ("a switch of many arms that meet", 2),
+        ("arms of equal length before long code", 2),
+    ] {
+        let (_, body) = KERNELS
+            .iter()
+            .find(|(name, _)| *name == what)
+            .expect("it is a kernel");
+        let charges = without_one_charge(&metered_bytes(&kernel(body))).len();
+        assert!(charges <= most_charges, "{what}: {charges} charges");
+        let (units, instructions) = units_and_instructions(body);
+        assert!(
+            units * 10 <= instructions * 11,
+            "{what}: {units} units for {instructions} instructions"
+        );
+    }
+}
+
+#[test]
 fn the_same_call_costs_the_same() {
     for (what, body) in KERNELS {
         if body.contains(r#"(export "run") (result"#) {

@@ -142,6 +142,88 @@ pub(super) const KERNELS: &[(&str, &str)] = &[
             (local.get $n))"#,
     ),
     (
+        "a switch of many arms that meet",
+        r#"(func (export "run") (result i32) (local $i i32) (local $n i32)
+            (loop $next
+                (block $end (block $d (block $c (block $b (block $a
+                    (br_table $a $b $c $d $a $b $c $d (i32.and (local.get $i) (i32.const 7))))
+                    (local.set $n (i32.add (local.get $n) (i32.const 1)))
+                    (local.set $n (i32.xor (local.get $n) (i32.const 2))) (br $end))
+                    (local.set $n (i32.mul (local.get $n) (i32.const 3)))
+                    (local.set $n (i32.xor (local.get $n) (i32.const 4))) (br $end))
+                    (local.set $n (i32.rotl (local.get $n) (i32.const 5)))
+                    (local.set $n (i32.xor (local.get $n) (i32.const 6))) (br $end))
+                    (local.set $n (i32.sub (local.get $n) (i32.const 7)))
+                    (local.set $n (i32.xor (local.get $n) (i32.const 8))))
+                (local.set $i (i32.add (local.get $i) (i32.const 1)))
+                (br_if $next (i32.lt_u (local.get $i) (i32.const 5000))))
+            (local.get $n))"#,
+    ),
+    (
+        "arms of equal length before long code",
+        r#"(func (export "run") (result i32) (local $i i32) (local $n i32)
+            (loop $next
+                (if (i32.and (local.get $i) (i32.const 1))
+                    (then (local.set $n (i32.add (local.get $n) (i32.const 1))))
+                    (else (local.set $n (i32.sub (local.get $n) (i32.const 1)))))
+                (local.set $n (i32.xor (i32.add (i32.mul (i32.rotl (i32.xor (i32.add (i32.mul
+                    (i32.rotl (i32.xor (i32.add (i32.mul (i32.rotl (local.get $n)
+                    (i32.const 1)) (i32.const 3)) (i32.const 5)) (i32.const 7))
+                    (i32.const 9)) (i32.const 11)) (i32.const 13)) (i32.const 15))
+                    (i32.const 17)) (i32.const 19)) (i32.const 21)) (i32.const 23)))
+                (local.set $n (i32.xor (i32.add (i32.mul (i32.rotl (i32.xor (i32.add (i32.mul
+                    (i32.rotl (i32.xor (i32.add (i32.mul (i32.rotl (local.get $n)
+                    (i32.const 2)) (i32.const 4)) (i32.const 6)) (i32.const 8))
+                    (i32.const 10)) (i32.const 12)) (i32.const 14)) (i32.const 16))
+                    (i32.const 18)) (i32.const 20)) (i32.const 22)) (i32.const 24)))
+                (local.set $i (i32.add (local.get $i) (i32.const 1)))
+                (br_if $next (i32.lt_u (local.get $i) (i32.const 3000))))
+            (local.get $n))"#,
+    ),
+    (
+        "ways out of several loops to long code",
+        r#"(func $step (param $i i32) (result i32) (local $n i32)
+            (block $out
+                (loop $outer
+                    (local.set $i (i32.add (local.get $i) (i32.const 1)))
+                    (loop $inner
+                        (br_if $out (i32.eq (i32.rem_u (local.get $i) (i32.const 97)) (i32.const 0)))
+                        (br_if $outer (i32.and (local.get $i) (i32.const 1)))
+                        (local.set $i (i32.add (local.get $i) (i32.const 3)))
+                        (if (i32.gt_u (local.get $i) (i32.const 5000)) (then (return (local.get $n))))
+                        (br $inner)))
+                (unreachable))
+            (local.set $n (i32.xor (i32.add (i32.mul (i32.rotl (i32.xor (i32.add (i32.mul
+                (i32.rotl (i32.xor (i32.add (i32.mul (i32.rotl (local.get $i)
+                (i32.const 1)) (i32.const 3)) (i32.const 5)) (i32.const 7))
+                (i32.const 9)) (i32.const 11)) (i32.const 13)) (i32.const 15))
+                (i32.const 17)) (i32.const 19)) (i32.const 21)) (i32.const 23)))
+            (i32.xor (local.get $n) (local.get $i)))
+          (func (export "run") (result i32) (local $i i32) (local $n i32)
+            (loop $next
+                (local.set $n (i32.xor (local.get $n) (call $step (local.get $i))))
+                (local.set $i (i32.add (local.get $i) (i32.const 1)))
+                (br_if $next (i32.lt_u (local.get $i) (i32.const 300))))
+            (local.get $n))"#,
+    ),
+    (
+        "references of two types, one of which leads round",
+        r#"(type $round (func (param i32) (result i32)))
+          (type $leaf (func (param i64) (result i32)))
+          (table funcref (elem $again $more $one $two))
+          (func $again (type $round) (call $through (local.get 0)))
+          (func $through (param i32) (result i32)
+            (if (result i32) (local.get 0)
+                (then (call_indirect (type $round) (i32.sub (local.get 0) (i32.const 1)) (i32.const 1)))
+                (else (i32.const 5))))
+          (func $more (type $round)
+            (i32.add (call $through (local.get 0))
+                (call_indirect (type $leaf) (i64.const 3) (i32.const 2))))
+          (func $one (type $leaf) (call_indirect (type $leaf) (local.get 0) (i32.const 3)))
+          (func $two (type $leaf) (i32.wrap_i64 (local.get 0)))
+          (func (export "run") (result i32) (call $again (i32.const 1500)))"#,
+    ),
+    (
         "ranges of memory",
         r#"(memory (export "memory") 20)
           (data $passive "0123456789abcdef")

@@ -184,7 +184,7 @@ async fn code_that_does_not_count_is_refused_with_a_limit_and_the_other_way_take
 }
 
 #[tokio::test]
-async fn counting_costs_the_fuel_of_thirteen_instructions_a_call() {
+async fn counting_costs_the_fuel_of_eleven_instructions_a_call() {
     let host = Host::new();
     let counting = host
         .runtime
@@ -202,7 +202,7 @@ async fn counting_costs_the_fuel_of_thirteen_instructions_a_call() {
         }
         steps.push((used[1] - used[0]) / 1000);
     }
-    assert_eq!(steps, [14, 27]);
+    assert_eq!(steps, [13, 24]);
 }
 
 /// Generated modules, compiled with and without counting: the same replies, traps and places of
