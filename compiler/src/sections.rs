@@ -26,6 +26,9 @@ const ORDER: [SectionId; 12] = [
 /// Length of magic and version at the start of a module, in bytes.
 const PREAMBLE: usize = 8;
 
+/// The custom section that says which branches are rarely taken.
+pub(crate) const BRANCH_HINTS_SECTION: &str = "metadata.code.branch_hint";
+
 /// A section of the source: its id, its content without the header, and the offset of the content.
 pub(crate) struct Section<'a> {
     pub(crate) id: u8,
@@ -38,12 +41,20 @@ impl Section<'_> {
     pub(crate) fn is(&self, id: SectionId) -> bool {
         self.id == id as u8
     }
+
+    /// Returns true if it is the custom section of this name.
+    pub(crate) fn is_custom(&self, name: &str) -> bool {
+        let mut reader = BinaryReader::new(self.content, self.at);
+        self.is(SectionId::Custom) && reader.read_string().is_ok_and(|found| found == name)
+    }
 }
 
 /// A pass's decision about one section.
 pub(crate) enum Replacement {
     /// Write this content and append nothing.
     Content(Vec<u8>),
+    /// Write a whole custom section, and then this content.
+    Preceded { by: Vec<u8>, content: Vec<u8> },
     /// Leave the section out.
     Omit,
     /// Copy the section and append the additions.
@@ -155,6 +166,10 @@ pub(crate) fn copy(
         }
         let content = match replace(&section, out.len())? {
             Replacement::Content(content) => content,
+            Replacement::Preceded { by, content } => {
+                out.extend_from_slice(&by);
+                content
+            }
             Replacement::Omit => continue,
             Replacement::Copy => additions.appended(&section)?,
         };

@@ -59,7 +59,8 @@ fn apply(config: &mut Config) {
         config.wasm_features(feature, true);
     }
     config.relaxed_simd_deterministic(false);
-    config.wasm_branch_hinting(false);
+    // The compiler's metering pass says which of its branches are rare.
+    config.wasm_branch_hinting(true);
     config.shared_memory(false);
     config.concurrency_support(false);
     config.collector(Collector::Null);

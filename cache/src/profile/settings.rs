@@ -34,7 +34,7 @@ pub struct Security {
 }
 
 /// The metering of this build.
-pub(super) const METERING: Metering = Metering { pass: 3 };
+pub(super) const METERING: Metering = Metering { pass: 4 };
 
 /// The sandbox of this build.
 ///

@@ -70,11 +70,12 @@ use ferrite_cache::{
 };
 use thiserror::Error;
 use wasm_encoder::{
-    ConstExpr, Encode, ExportKind, GlobalType, RefType, SectionId, TableType, ValType,
+    BranchHints, ConstExpr, Encode, ExportKind, GlobalType, RefType, Section as _, SectionId,
+    TableType, ValType,
 };
 use wasmparser::BinaryReader;
 
-use crate::sections::{Additions, Replacement, Section, content_start, copy};
+use crate::sections::{Additions, BRANCH_HINTS_SECTION, Replacement, Section, content_start, copy};
 use plan::Plan;
 use ranges::Ranges;
 
@@ -206,14 +207,14 @@ pub fn meter(wasm: &[u8]) -> Result<Metered, MeterError> {
             // The function is exported instead: the host fills the slice before any code runs.
             return Ok(Replacement::Omit);
         }
+        if piece.is_custom(BRANCH_HINTS_SECTION) {
+            // The author's are about places that have moved.
+            return Ok(Replacement::Omit);
+        }
         if piece.is(SectionId::Code) {
-            return Ok(Replacement::Content(code(
-                piece,
-                &bodies,
-                &additions,
-                at,
-                &mut places,
-            )?));
+            let by = hints(&bodies, plan.counts.imported_functions);
+            let content = code(piece, &bodies, &additions, at + by.len(), &mut places)?;
+            return Ok(Replacement::Preceded { by, content });
         }
         Ok(Replacement::Copy)
     })?;
@@ -224,6 +225,21 @@ pub fn meter(wasm: &[u8]) -> Result<Metered, MeterError> {
             moves: moves(&places),
         },
     })
+}
+
+/// Returns the section that says that calls of the host are rare; nothing if there are none.
+fn hints(bodies: &[charge::Body], imported: u32) -> Vec<u8> {
+    let mut hints = BranchHints::new();
+    for (function, body) in (imported..).zip(bodies) {
+        if body.hints().len() > 0 {
+            hints.function_hints(function, body.hints());
+        }
+    }
+    let mut section = Vec::new();
+    if !hints.is_empty() {
+        hints.append_to(&mut section);
+    }
+    section
 }
 
 /// Map from a place in the source to its offset in the result, and true if a function begins there.

@@ -10,7 +10,7 @@ use wasmparser::{
 };
 
 use super::facts::{Entries, Facts, is_among};
-use crate::sections::{Additions, Replacement, Section, content_start, copy};
+use crate::sections::{Additions, BRANCH_HINTS_SECTION, Replacement, Section, content_start, copy};
 
 /// Exports that hosts use by name, beside those of the compiler's own passes.
 const HOST_EXPORTS: [&str; 6] = [
@@ -42,7 +42,7 @@ pub(super) fn write(wasm: &[u8], facts: &Facts<'_>, entries: &Entries) -> Result
         if section.is(SectionId::Custom) {
             let name = reader().read_string()?;
             return Ok(match name {
-                "name" => Replacement::Copy,
+                "name" | BRANCH_HINTS_SECTION => Replacement::Copy,
                 engine_base::BASE_SECTION if facts.base.is_some() => Replacement::Copy,
                 _ => Replacement::Omit,
             });

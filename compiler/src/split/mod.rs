@@ -6,7 +6,7 @@
 //! - the data, the size of the memory, and the start values of the globals that calls can change become the
 //!   [image](ferrite_cache::Image);
 //! - entries get the same names in every engine, and other exports that no host uses are left out;
-//! - custom sections are left out, except for names of functions and the engine's
+//! - custom sections are left out, except for names of functions, hints about branches, and the engine's
 //!   [base](ferrite_cache::engine_base), if it has one.
 //!
 //! Nothing that the module does changes. Its instances are made by mapping the image instead of copying data,

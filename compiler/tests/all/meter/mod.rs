@@ -1,6 +1,7 @@
 //! The metering pass, held against wasmtime's own count of instructions and against plain modules.
 
 mod checks;
+mod hints;
 mod modules;
 mod offsets;
 mod ranges;
