@@ -12,11 +12,12 @@ pub(super) struct Calls {
 /// An order of the nodes, and the functions that look.
 #[derive(Debug)]
 pub(super) struct Order {
-    /// Nodes, each after those that it leads to and that do not look.
+    /// Nodes, each after those that it leads to, but for some that lead back to it: of those, only the ones that
+    /// look may come later.
     pub(super) nodes: Vec<usize>,
     /// For each node, true if it is a function that looks where it begins.
     pub(super) looks: Vec<bool>,
-    /// A number for each node, the same for nodes that lead to each other.
+    /// A number for each node, the same for nodes that lead to each other. Nodes lead to no larger one.
     pub(super) components: Vec<usize>,
 }
 
@@ -82,6 +83,8 @@ pub(super) fn order(calls: &Calls) -> Order {
             }
         }
     }
+    // What was left out above because it looks comes first, too, unless it leads back.
+    nodes.sort_by_key(|&node| components[node]);
     Order {
         nodes,
         looks,

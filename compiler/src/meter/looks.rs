@@ -1,17 +1,6 @@
 //! Decides where a function looks at the fuel: on every way round, and before much has run since the last look.
 
-use super::regions::Code;
-
-/// Units of code, at most, between two looks at the fuel.
-const BETWEEN_LOOKS: u64 = 16 << 10;
-
-/// The same after a call that may have led back to this function.
-///
-/// Calls that are nested as deep as the stack allows and return one after the other may each run so
-/// many units without a look: some 8 million in all (512 KiB of stack, 32 bytes a frame), two or three
-/// milliseconds. Code that was paid for before
-/// the call is not looked at: it costs at most as much as what looked at the fuel on the way down.
-const AFTER_NESTED_CALLS: u64 = 512;
+use super::regions::{BETWEEN_LOOKS, Code};
 
 /// Places at which a function looks at the fuel.
 pub(super) struct Looks {
@@ -19,17 +8,17 @@ pub(super) struct Looks {
     pub(super) at: Vec<bool>,
     /// Most units from the function's entry to a look, or to its return without one.
     pub(super) before: u64,
-    /// Most units from its last look to its return.
+    /// Most units from its last look to its return, or from the return of a call that led back to it.
     pub(super) after: u64,
 }
 
 /// Units that may have run where a region ends.
 #[derive(Clone, Copy, Default)]
 struct Since {
-    /// Since the last look.
+    /// Since the last look, or taken to have run since then.
     look: u64,
-    /// Since a call that may have led back here, if there was no look since then.
-    nested: Option<u64>,
+    /// Since the last look, or the return of a call that led back here.
+    known: u64,
     /// Since the function's entry, on a way without a look.
     entry: Option<u64>,
 }
@@ -38,7 +27,7 @@ impl Since {
     fn or(self, other: Self) -> Self {
         Self {
             look: self.look.max(other.look),
-            nested: self.nested.max(other.nested),
+            known: self.known.max(other.known),
             entry: self.entry.max(other.entry),
         }
     }
@@ -59,10 +48,7 @@ pub(super) fn looks(code: &Code, at_entry: bool) -> Looks {
             ..Since::default()
         });
         let units = region.all_units();
-        let is_late = begin.look.saturating_add(units) > BETWEEN_LOOKS
-            || begin
-                .nested
-                .is_some_and(|nested| nested.saturating_add(units) > AFTER_NESTED_CALLS);
+        let is_late = begin.look.saturating_add(units) > BETWEEN_LOOKS;
         let looked = match region.after {
             None => at_entry,
             Some(_) => region.head || is_late,
@@ -70,16 +56,16 @@ pub(super) fn looks(code: &Code, at_entry: bool) -> Looks {
         looks.at[number] = looked;
         let begin = if looked { Since::default() } else { begin };
         let end = Since {
-            look: begin.look.max(region.after_look).saturating_add(units),
-            nested: match (region.nests, begin.nested) {
-                (true, _) => Some(units),
-                (false, nested) => nested.map(|nested| nested.saturating_add(units)),
+            look: begin.look.saturating_add(units).max(region.returned()),
+            known: match region.nests {
+                true => region.after_look,
+                false => begin.known.saturating_add(units).max(region.after_look),
             },
             entry: begin.entry.map(|entry| entry.saturating_add(units)),
         };
         looks.before = looks.before.max(end.entry.unwrap_or(0));
         if region.returns {
-            looks.after = looks.after.max(end.look);
+            looks.after = looks.after.max(end.known);
         }
         ends.push(end);
     }

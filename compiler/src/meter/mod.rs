@@ -30,11 +30,12 @@
 //! - At the head of every loop.
 //! - At the entry of functions that are chosen so that each way from a function back to itself leads through
 //!   one of them, be it by calls of references: a reference may lead to each function of its type that the
-//!   module refers to.
+//!   module refers to. Either all of those look, or all that call the reference.
 //! - At the entry of functions in which more than 4,096 units may run until they look.
-//! - After 16,384 units since the last look; or 512 since a call returned that may have led back to the
-//!   same function. So a slice is exceeded by no more than that and what is paid ahead, at most 8,192; only
-//!   when calls return that are nested as deep as the stack allows, each may add its 512.
+//! - Before more than 16,384 units may have run since the last look, or 512 since a call returned that may
+//!   have led back to the same function. So a slice is exceeded by no more than that, a region of code and what
+//!   is paid ahead, 38,000 in all; only when calls return that are nested as deep as the stack allows, each may
+//!   add its 512.
 //!
 //! Elsewhere, a charge is one subtraction. The host looks at the fuel as well when a call ends.
 //!

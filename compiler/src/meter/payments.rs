@@ -7,7 +7,7 @@
 
 use std::cmp::Reverse;
 
-use super::regions::{Block, Code, Loop};
+use super::regions::{BETWEEN_LOOKS, Block, Code, Loop};
 
 /// Units that a region may let others pay ahead for code that may not run after them; or as many as those
 /// cost themselves, if that is more.
@@ -16,8 +16,8 @@ const AHEAD: u64 = 32;
 /// Most units that are paid ahead.
 const AHEAD_MAX: u64 = 8 << 10;
 
-/// Loops, at most, that a way out of several is followed through. One that leads out of more is paid for where
-/// it ends.
+/// Loops, at most, that a way out of several is followed through. What a way out of more leads to is paid in each
+/// round of the outer ones.
 const LOOPS_LEFT_MAX: usize = 64;
 
 /// Returns the units that each region pays where it begins.
@@ -71,7 +71,9 @@ impl Payments<'_> {
                 let common = self.common(region.block);
                 let most = AHEAD.max(self.code.regions[after].units);
                 let is_ahead = region.certain || needed.saturating_sub(common) <= most;
-                if is_ahead && needed <= AHEAD_MAX {
+                if self.is_late(number, needed) {
+                    0
+                } else if is_ahead && needed <= AHEAD_MAX {
                     needed
                 } else {
                     common.min(needed)
@@ -81,6 +83,15 @@ impl Payments<'_> {
         self.expected[number] = expected;
         // A loop without any instruction that costs a unit still pays one.
         (needed.saturating_sub(expected)).max(u64::from(region.head))
+    }
+
+    /// Returns true if a call has returned before this region and too much would run since a look, if it was paid
+    /// for before the call. Then the fuel would not be negative when it looks.
+    fn is_late(&self, number: usize, needed: u64) -> bool {
+        let before = self.code.before(number).iter();
+        let returned = before.map(|&before| self.code.regions[before].returned());
+        let returned = returned.max().unwrap_or(0);
+        returned > 0 && returned.saturating_add(needed) > BETWEEN_LOOKS
     }
 
     /// Records that a region leads to another one that expects `units`.

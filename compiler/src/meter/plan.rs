@@ -61,6 +61,8 @@ struct Module {
     /// Functions with other callers than the module's own `call`: exported, named by a reference, or the start
     /// function.
     named: HashSet<u32>,
+    /// Functions for entries, which a host may call too.
+    entries: Option<EntryFunctions>,
 }
 
 impl<'a> Plan<'a> {
@@ -72,7 +74,19 @@ impl<'a> Plan<'a> {
             plan.section(payload?, &mut module)?;
         }
         module.named.extend(plan.start);
+        let entries = module.entries.map(EntryFunctions::indices);
+        let defined = 0..plan.counts.functions;
+        module.named.extend(
+            entries
+                .into_iter()
+                .flatten()
+                .filter(|function| defined.contains(function)),
+        );
         plan.charges = decide(&plan.functions, &module, plan.counts.imported_functions);
+        // What is left to do needs the charges and the instructions on ranges.
+        for function in &mut plan.functions {
+            function.list = Vec::new();
+        }
         Ok(plan)
     }
 
@@ -125,10 +139,7 @@ impl<'a> Plan<'a> {
                 }
             }
             Payload::CustomSection(section) => {
-                // A host may call them too.
-                if let Some(functions) = EntryFunctions::of_section(&section) {
-                    named.extend(functions.indices());
-                }
+                module.entries = EntryFunctions::of_section(&section).or(module.entries);
             }
             Payload::StartSection { func, .. } => self.start = Some(func),
             Payload::ElementSection(section) => {
@@ -222,6 +233,8 @@ fn decide(functions: &[Steps<'_>], module: &Module, imported: u32) -> Vec<Vec<Ch
         components,
     } = cycles::order(&calls);
     let mut costs = vec![Callee::default(); calls.to.len()];
+    // Most units from the last look to the return, of each component.
+    let mut after = vec![0_u64; calls.to.len()];
     let mut charges = vec![Vec::new(); count];
     for node in nodes {
         let Some(steps) = functions.get(node) else {
@@ -231,14 +244,21 @@ fn decide(functions: &[Steps<'_>], module: &Module, imported: u32) -> Vec<Vec<Ch
                 after: all.after.max(one.after),
                 ..all
             });
+            let after = &mut after[components[node]];
+            *after = costs[node].after.max(*after);
             continue;
         };
         // Of functions of the host nothing is known: it charges for its own work, and looks at the fuel when that
         // is more than a slice.
         let cost = |last: Last| {
-            node_called(last).map_or(Callee::default(), |callee| Callee {
-                nests: components[callee] == components[node],
-                ..costs[callee]
+            node_called(last).map_or(Callee::default(), |callee| {
+                let component = components[callee];
+                let nests = component == components[node];
+                Callee {
+                    after: if nests { 0 } else { after[component] },
+                    nests,
+                    ..costs[callee]
+                }
             })
         };
         let loops = steps.list.iter().any(|step| step.last == Last::Loop);
@@ -251,12 +271,16 @@ fn decide(functions: &[Steps<'_>], module: &Module, imported: u32) -> Vec<Vec<Ch
                     after: paths.after,
                     nests: false,
                 };
+                let after = &mut after[components[node]];
+                *after = costs[node].after.max(*after);
                 continue;
             }
         }
         let code = Code::cut(steps, cost);
         let (looks, callee) = decide_looks(&code, looks[node]);
         costs[node] = callee;
+        let after = &mut after[components[node]];
+        *after = callee.after.max(*after);
         charges[node] = code
             .regions
             .iter()

@@ -4,8 +4,19 @@ use std::ops::Range;
 
 use super::steps::{Last, Step, Steps};
 
-/// Units of a region, those of its callees included, after which another one begins.
+/// Units of a region, those of its callees included, after which the next step begins another one.
 const REGION_MAX: u64 = 8 << 10;
+
+/// Units after which code looks at the fuel again, before a region that would exceed them.
+pub(super) const BETWEEN_LOOKS: u64 = 16 << 10;
+
+/// Units that are taken to have run since the last look when a call returns that may have led back to the same
+/// function, so that at most 512 more run until the next.
+///
+/// Calls that are nested as deep as the stack allows and return one after the other may each run so
+/// many units without a look: some 8 million in all (512 KiB of stack, 32 bytes a frame), two or three
+/// milliseconds.
+const AFTER_NESTED_CALL: u64 = BETWEEN_LOOKS - 512;
 
 /// Units for entering a function, besides its instructions.
 pub(super) const ENTRY: u64 = 1;
@@ -32,11 +43,12 @@ pub(super) struct Region {
     pub(super) units: u64,
     /// Units that callees pay for themselves without a look at the fuel.
     pub(super) inside: u64,
-    /// Most units that may run in a callee from its last look to its return.
+    /// Most units that may have run since a look when the call returns that is its last instruction; 0 if there is
+    /// no such call, or nothing in it looks.
     pub(super) after_look: u64,
-    /// True if it calls functions that may call this one again.
+    /// True if that call may have led back to this function.
     pub(super) nests: bool,
-    /// The last region that always runs before this one, and after which it runs at most once; `None` for the
+    /// A region that always runs before this one, and after which it runs at most once; `None` for the
     /// function's first.
     pub(super) after: Option<usize>,
     /// True if a loop begins here.
@@ -57,6 +69,16 @@ impl Region {
     /// Returns the units that it takes, those of its callees included.
     pub(super) fn all_units(&self) -> u64 {
         self.units.saturating_add(self.inside)
+    }
+
+    /// Returns the units that are taken to have run since a look when the call returns that is its last
+    /// instruction; 0 if there is no such call, or nothing in it looks.
+    pub(super) fn returned(&self) -> u64 {
+        if self.nests {
+            AFTER_NESTED_CALL
+        } else {
+            self.after_look
+        }
     }
 }
 
@@ -209,9 +231,13 @@ impl Cutter {
         let last = self.last();
         last.reach = last.reach.min(at);
         let frame = &mut self.frames[at];
-        match self.code.blocks[frame.block] {
-            Block::Loop(number) => self.code.loops[number].backs.push(now),
-            _ => frame.from.push(now),
+        let from = match self.code.blocks[frame.block] {
+            Block::Loop(number) => &mut self.code.loops[number].backs,
+            _ => &mut frame.from,
+        };
+        // A table may name the same target many times.
+        if from.last() != Some(&now) {
+            from.push(now);
         }
     }
 
@@ -228,8 +254,8 @@ impl Cutter {
             let units = paid.saturating_add(u64::from(step.units));
             region.units = region.units.saturating_add(units);
             region.inside = region.inside.saturating_add(inside);
-            region.after_look = region.after_look.max(after);
-            region.nests |= nests;
+            region.after_look = after;
+            region.nests = nests;
         }
         let within = Block::Within(self.frames.last().map_or(0, |frame| frame.block));
         match step.last {
@@ -269,14 +295,14 @@ impl Cutter {
                 }
             }
             Last::Unreachable => self.now = None,
-            Last::Plain | Last::Call(_) | Last::CallReference(_) => {
-                let now = self.now.map(|now| &self.code.regions[now]);
-                if now.is_some_and(|now| now.all_units() > REGION_MAX) {
-                    self.go_on(next);
-                    if let Some(now) = self.now {
-                        self.code.regions[now].certain = true;
-                    }
-                }
+            Last::Plain | Last::Call(_) | Last::CallReference(_) => {}
+        }
+        let is_over = |region: &Region| region.returned() > 0 || region.all_units() > REGION_MAX;
+        let now = self.now.map(|now| &self.code.regions[now]);
+        if now.is_some_and(is_over) && !self.frames.is_empty() {
+            self.go_on(next);
+            if let Some(now) = self.now {
+                self.code.regions[now].certain = true;
             }
         }
     }
@@ -304,9 +330,13 @@ impl Cutter {
         let Some(frame) = self.frames.pop() else {
             return;
         };
-        self.end(frame, next);
-        if let (true, Some(now)) = (self.frames.is_empty(), self.now) {
-            self.code.regions[now].returns = true;
+        if self.frames.is_empty() {
+            // The end of the function: nothing runs after it.
+            for region in frame.from.into_iter().chain(self.now.take()) {
+                self.code.regions[region].returns = true;
+            }
+        } else {
+            self.end(frame, next);
         }
     }
 

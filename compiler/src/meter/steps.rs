@@ -17,6 +17,7 @@ pub(super) struct Steps<'a> {
     pub(super) body: FunctionBody<'a>,
     /// Offset of the first instruction in the source.
     pub(super) start: usize,
+    /// Empty once the charges are decided.
     pub(super) list: Vec<Step>,
     /// Depths of all `br_table`.
     depths: Vec<u32>,
@@ -97,6 +98,7 @@ impl<'a> Steps<'a> {
                 });
             }
         }
+        steps.list.shrink_to_fit();
         Ok(steps)
     }
 

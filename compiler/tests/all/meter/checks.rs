@@ -375,3 +375,128 @@ fn nested_calls_that_return_look_at_the_fuel_soon() {
         );
     }
 }
+
+#[test]
+fn a_function_that_returns_by_a_branch_to_its_own_label_is_valid() {
+    let body = format!(
+        r#"(func $f (export "f") (param i32)
+            (br_if 0 (i32.eqz (local.get 0)))
+            (call $f (i32.sub (local.get 0) (i32.const 1)))
+            {})
+          (func (export "run") (local i32)
+            (loop $next
+                (call $f (i32.const 30))
+                (local.set 0 (i32.add (local.get 0) (i32.const 1)))
+                (br_if $next (i32.lt_u (local.get 0) (i32.const 100)))))"#,
+        additions(150)
+    );
+    let late = late(&body);
+    assert!(late <= BETWEEN_CHECKS + FUNCTION, "{late}");
+}
+
+#[test]
+fn code_in_empty_blocks_looks_at_the_fuel_now_and_then() {
+    let blocks = format!("{} (block)", additions(200)).repeat(2000);
+    let body = format!(r#"(func (export "run") (local i32) {blocks})"#);
+    let late = late(&body);
+    assert!(late <= BETWEEN_CHECKS + 2 * FUNCTION, "{late}");
+}
+
+#[test]
+fn code_after_a_call_is_not_paid_before_it_if_it_is_long() {
+    const DEPTH: u64 = 1000;
+    let (_, engine) = engines();
+    for (what, after) in [
+        ("in the same block", additions(1000)),
+        (
+            "after arms that meet",
+            format!(
+                "(if (local.get 0) (then (local.set 0 (i32.const 1)))) {}",
+                additions(1000)
+            ),
+        ),
+    ] {
+        let body = format!(
+            r#"(global $returning (export "returning") (mut i32) (i32.const 0))
+              (func $f (export "f") (param i32)
+                (if (local.get 0) (then (call $f (i32.sub (local.get 0) (i32.const 1))))
+                    (else (global.set $returning (i32.const 1))))
+                {after})
+              (func (export "run") (call $f (i32.const {DEPTH})))"#
+        );
+        let wasm = metered_bytes(&kernel(&body));
+        let mut metered = Metered::new(&engine, &wasm, 1 << 40).expect("the kernel is valid");
+        let run = metered
+            .instance
+            .get_func(&mut metered.store, "run")
+            .expect("it is exported");
+        run.call(&mut metered.store, &[], &mut [])
+            .expect("it returns");
+        let looks = metered.store.data().returning;
+        assert!(looks >= DEPTH, "{what}: {looks}");
+    }
+}
+
+/// Functions `$f0` to `$f99` that call each other in a chain, are members of cycles of their own, and run twice
+/// 8,000 units on the way back.
+fn chain(member: impl Fn(usize) -> String, last: &str, call: &str) -> String {
+    let members: String = (0..LEVELS).map(member).collect();
+    format!(
+        r#"(global $one i32 (i32.const 1)) (func $work (param i32) {}) {members} {last}
+          (func (export "run") (local i32)
+            (loop $next
+                {call}
+                (local.set 0 (i32.add (local.get 0) (i32.const 1)))
+                (br_if $next (i32.lt_u (local.get 0) (i32.const 4)))))"#,
+        additions(FUNCTION as usize / 4 - 30)
+    )
+}
+
+const LEVELS: usize = 100;
+
+/// Two pieces of code that run, of some 8,000 units each.
+const ARMS: &str = r#"
+    (if (global.get $one) (then (call $work (i32.const 1)) (call $work (i32.const 1))))
+    (if (global.get $one) (then (call $work (i32.const 1)) (call $work (i32.const 1))))"#;
+
+#[test]
+fn calls_that_return_from_one_cycle_into_another_look_at_the_fuel_soon() {
+    let parameters = |level: usize| "i64 ".repeat(level + 1);
+    let zeros = |level: usize| "(i64.const 0) ".repeat(level + 1);
+    let by_reference = |level: usize| {
+        let (next, of_this, of_next) = (level + 1, zeros(level), zeros(level + 1));
+        format!(
+            r#"(type $t{level} (func (param i32 {})))
+              (func $f{level} (type $t{level}) (call $f{next} (local.get 0) {of_next}) {ARMS}
+                (if (local.get 0) (then
+                    (call_indirect (type $t{level}) (i32.const 0) {of_this} (i32.const {level})))))"#,
+            parameters(level)
+        )
+    };
+    let elements: String = (0..LEVELS).map(|level| format!("$f{level} ")).collect();
+    let indirect = chain(
+        by_reference,
+        &format!(
+            "(table funcref (elem {elements})) (func $f{LEVELS} (param i32 {}))",
+            parameters(LEVELS)
+        ),
+        "(call $f0 (i32.const 0) (i64.const 0))",
+    );
+    let direct = chain(
+        |level| {
+            let next = level + 1;
+            format!(
+                r#"(func $g{level} (param i32) (call $f{level} (local.get 0)))
+                  (func $f{level} (param i32)
+                    (if (local.get 0) (then (call $g{level} (i32.const 0))))
+                    (call $g{next} (i32.const 0)) {ARMS})"#
+            )
+        },
+        &format!("(func $g{LEVELS} (param i32))"),
+        "(call $f0 (i32.const 0))",
+    );
+    for (what, body) in [("by references", indirect), ("directly", direct)] {
+        let late = late(&body);
+        assert!(late <= BETWEEN_CHECKS + 6 * FUNCTION, "{what}: {late}");
+    }
+}

@@ -31,6 +31,8 @@ struct Used {
     max: i64,
     /// Most units used beyond a slice when the host was called.
     late: i64,
+    /// Times that the host was called while the module's global `returning` was not 0, if it has one.
+    returning: u64,
 }
 
 struct Metered {
@@ -55,7 +57,12 @@ impl Metered {
             .expect("the fuel is exported");
         let hook = Func::wrap(&mut store, move |mut caller: wasmtime::Caller<'_, Used>| {
             let left = fuel.get(&mut caller).i64().expect("it is an i64");
+            let returning = caller
+                .get_export("returning")
+                .and_then(Extern::into_global)
+                .is_some_and(|global| global.get(&mut caller).i32() != Some(0));
             let used = caller.data_mut();
+            used.returning += u64::from(returning);
             used.slices += 1;
             used.late = used.late.max(-left);
             let so_far = used.granted - left;

@@ -224,6 +224,17 @@ pub(super) const KERNELS: &[(&str, &str)] = &[
           (func (export "run") (result i32) (call $again (i32.const 1500)))"#,
     ),
     (
+        "branches to the function's own label after a call of itself",
+        r#"(global $g (mut i32) (i32.const 0))
+          (func $f (param $n i32)
+            (br_if 0 (i32.eqz (local.get $n)))
+            (call $f (i32.sub (local.get $n) (i32.const 1)))
+            (global.set $g (i32.add (global.get $g) (local.get $n)))
+            (block (br_table 0 1 0 1 1 (i32.and (local.get $n) (i32.const 3))))
+            (global.set $g (i32.xor (global.get $g) (i32.const 77))))
+          (func (export "run") (result i32) (call $f (i32.const 100)) (global.get $g))"#,
+    ),
+    (
         "ranges of memory",
         r#"(memory (export "memory") 20)
           (data $passive "0123456789abcdef")
