@@ -8,6 +8,8 @@ use std::process::{Child, Command, Output, Stdio};
 
 use ferrite_tests::{Reply, Server, debian_program};
 
+use crate::support::waiting::until;
+
 fn redis_cli(server: &Server) -> Option<Command> {
     let Some(program) = debian_program("redis-cli", "FERRITE_REDIS_CLI") else {
         eprintln!("skipped: there is no redis-cli here");
@@ -153,15 +155,15 @@ fn an_exporter_finds_its_figures() {
         .expect("it starts");
     let _child = Running(child);
     let mut page = String::new();
-    for _ in 0..200_000 {
-        if let Ok(mut stream) = TcpStream::connect(address) {
-            let request = "GET /metrics HTTP/1.0\r\nhost: localhost\r\n\r\n";
-            stream.write_all(request.as_bytes()).expect("sent");
-            stream.read_to_string(&mut page).expect("a page");
-            break;
-        }
-        std::thread::yield_now();
-    }
+    until("the exporter answers", || {
+        let Ok(mut stream) = TcpStream::connect(address) else {
+            return false;
+        };
+        let request = "GET /metrics HTTP/1.0\r\nhost: localhost\r\n\r\n";
+        stream.write_all(request.as_bytes()).expect("sent");
+        stream.read_to_string(&mut page).expect("a page");
+        true
+    });
     for line in [
         "redis_up 1",
         "redis_exporter_last_scrape_error{err=\"\"} 0",

@@ -12,7 +12,7 @@ use ferrite_tests::{Server, debian_program};
 use serde_json::Value;
 
 use crate::support::guests::{ADD1, SLEEP};
-use crate::support::waiting::wait_for_call;
+use crate::support::waiting::{until, wait_for_call};
 
 /// A module with two entries, so that there are figures of entries.
 const TWO_ENTRIES: &str = r#"(module
@@ -171,17 +171,6 @@ fn prometheus(folder: &Path, target: SocketAddr) -> Option<Prometheus> {
         .spawn()
         .expect("it starts");
     Some(Prometheus { child, address })
-}
-
-/// Asks until `met` returns true; each time is a whole round trip.
-fn until(what: &str, mut met: impl FnMut() -> bool) {
-    for _ in 0..200_000 {
-        if met() {
-            return;
-        }
-        std::thread::yield_now();
-    }
-    panic!("it never happens that {what}");
 }
 
 /// Writes a text so that it can stand in a URL.
