@@ -22,6 +22,7 @@ pub(crate) struct Client {
     handle: Arc<SocketHandle>,
     since: Instant,
     draining: AtomicBool,
+    disconnected: AtomicBool,
     labels: Mutex<Labels>,
     pub(crate) activity: Activity,
 }
@@ -83,9 +84,16 @@ impl Activity {
 }
 
 impl Client {
-    /// Closes the connection at once.
+    /// Closes the connection at once. From then on it is not among the connected ones, though its task may take some
+    /// time to end.
     pub(crate) fn disconnect(&self) {
+        self.disconnected.store(true, Ordering::Release);
         self.handle.disconnect();
+    }
+
+    /// Returns false once the server has closed the connection, by [`Client::disconnect`].
+    fn is_connected(&self) -> bool {
+        !self.disconnected.load(Ordering::Acquire)
     }
 
     /// Closes the connection once it has answered what it has read.
@@ -187,6 +195,7 @@ impl Clients {
             handle,
             since: Instant::now(),
             draining: AtomicBool::new(false),
+            disconnected: AtomicBool::new(false),
             labels: Mutex::default(),
             activity: Activity {
                 protocol: AtomicU64::new(2),
@@ -206,12 +215,16 @@ impl Clients {
     }
 
     pub(crate) fn get(&self, id: u64) -> Option<Arc<Client>> {
-        self.connected.lock().get(&id).cloned()
+        let connected = self.connected.lock();
+        let client = connected.get(&id).filter(|client| client.is_connected());
+        client.cloned()
     }
 
     /// Returns every connected client, in the order of their connections.
     pub(crate) fn all(&self) -> Vec<Arc<Client>> {
-        self.connected.lock().values().cloned().collect()
+        let connected = self.connected.lock();
+        let clients = connected.values().filter(|client| client.is_connected());
+        clients.cloned().collect()
     }
 
     /// Returns the lines of `CLIENT LIST` for these clients.

@@ -135,6 +135,14 @@ impl Changes {
         self.index.shrink_to(KEPT_CHANGES_MAX, |_| 0);
         self.bytes.shrink_to(KEPT_BYTES_MAX);
     }
+
+    /// Removes all changes, and keeps no memory for others.
+    pub(super) fn free(&mut self) {
+        *self = Self {
+            batch: self.batch,
+            ..Self::default()
+        };
+    }
 }
 
 fn append(into: &mut Vec<u8>, bytes: &[u8]) -> Range<usize> {

@@ -248,6 +248,16 @@ impl Pending {
         batch
     }
 
+    /// Gives back the memory that is kept for the next changes, if the maps have all there were.
+    pub(super) fn free(&mut self) {
+        if self.is_empty() {
+            self.keys.free();
+            self.elements.free();
+            self.entry = Vec::new();
+            self.logged = Vec::new();
+        }
+    }
+
     fn empty_into_maps(&mut self, disk: &Disk, commit: u64) -> WriteBatch {
         self.settled = commit;
         let records = self.keys.len() + self.elements.len() + self.logged.len() + 2;

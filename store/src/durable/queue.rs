@@ -284,6 +284,14 @@ impl Queue {
         }
     }
 
+    /// Gives back the memory that is kept for the next commits, if none wait.
+    pub(super) fn free(&self) {
+        let mut waiting = self.waiting.lock();
+        if waiting.commits.is_empty() {
+            waiting.commits = Commits::default();
+        }
+    }
+
     /// Waits before a failing disk is tried again. Returns false if the queue is closed and its
     /// time is over, so that trying again is of no use.
     pub(super) fn pause(&self, time: Duration) -> bool {

@@ -218,7 +218,11 @@ impl Writer {
             }
             if is_empty {
                 self.clear_garbage();
-                self.rest_if_due();
+                if self.rest_if_due() {
+                    spare = Commits::default();
+                    self.queue.free();
+                    self.pending.free();
+                }
             }
         }
     }
@@ -250,22 +254,22 @@ impl Writer {
     }
 
     /// Has the engine free what its maps hold in memory, once nothing was written for some time. The next
-    /// start has less to read from the journals, too.
-    fn rest_if_due(&mut self) {
+    /// start has less to read from the journals, too. Returns true once that is done.
+    fn rest_if_due(&mut self) -> bool {
         let is_due = self.until_rest().is_some_and(|left| left.is_zero());
         if !is_due || !self.garbage.is_empty() || self.written != self.synced {
-            return;
+            return false;
         }
         self.settle();
         let Some(disk) = &self.disk else {
             self.rest = Rest::Ended;
-            return;
+            return false;
         };
         let begun = match self.rest {
             Rest::BusySince(_) if disk.bytes_in_memory() < REST_BYTES_MIN => Ok(false),
             Rest::BusySince(_) => disk.begin_rest().map(|()| true),
             Rest::Begun(_) => disk.end_rest(self.written).map(|ended| !ended),
-            Rest::Ended => return,
+            Rest::Ended => return false,
         };
         self.rest = match begun {
             Ok(true) => Rest::Begun(Instant::now()),
@@ -276,6 +280,7 @@ impl Writer {
                 Rest::Ended
             }
         };
+        self.disk.is_some() && matches!(self.rest, Rest::Ended)
     }
 
     /// Writes some commits as one batch, and retries until that succeeds. Returns false if the store

@@ -29,9 +29,8 @@ const PER_COMMAND: usize = 100;
 /// Most bytes that may stay, besides a fiftieth of what was there.
 const SLACK: i64 = 64 << 10;
 
-/// The same with a disk: the engine's cache of a mebibyte, maps of up to a mebibyte, for which a table is not worth
-/// its file, and what it knows of its tables.
-const DISK_SLACK: i64 = 3 << 20;
+/// The same with a disk: the engine's cache of a mebibyte, and what it knows of its tables.
+const DISK_SLACK: i64 = 2 << 20;
 
 /// Longest wait for what is freed on other threads.
 const PATIENCE: Duration = Duration::from_secs(20);
