@@ -1,19 +1,19 @@
 //! A real OCI registry on this machine: bundles are pushed and pulled, and it is not trusted.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use ferrite_tests::{Reply, command, debian_program};
 
 use super::workshop::{Workshop, loaded};
+use crate::support::running::Running;
 
 /// A running registry; the process is killed when this is dropped.
 struct Registry {
-    child: Child,
     address: String,
     storage: PathBuf,
+    _running: Running,
 }
 
 impl Registry {
@@ -36,41 +36,19 @@ impl Registry {
             storage.display()
         );
         fs::write(&config, text).expect("written");
-        let mut child = Command::new(program.path)
-            .arg("serve")
-            .arg(&config)
-            .env_clear()
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the registry can be run");
-        let log = child.stderr.take().expect("it is a pipe");
-        let mut lines = BufReader::new(log).lines();
-        let address = lines
-            .by_ref()
-            .map_while(Result::ok)
-            .find_map(|line| {
-                let (_, rest) = line.split_once("listening on ")?;
-                let end = rest.find(['"', ' ', ',']).unwrap_or(rest.len());
-                Some(rest[..end].to_owned())
-            })
-            .expect("it says where it listens");
-        // Later output is not needed, but the registry must not block on a full pipe.
-        std::thread::spawn(move || lines.for_each(drop));
+        let (running, rest) = Running::start(
+            Command::new(program.path)
+                .arg("serve")
+                .arg(&config)
+                .env_clear(),
+            "listening on ",
+        );
+        let end = rest.find(['"', ' ', ',']).unwrap_or(rest.len());
         Some(Self {
-            child,
-            address,
+            address: rest[..end].to_owned(),
+            _running: running,
             storage,
         })
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

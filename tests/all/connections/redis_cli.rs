@@ -4,11 +4,11 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use ferrite_tests::{Reply, Server, debian_program};
 
-use crate::support::waiting::until;
+use crate::support::running::Running;
 
 fn redis_cli(server: &Server) -> Option<Command> {
     let Some(program) = debian_program("redis-cli", "FERRITE_REDIS_CLI") else {
@@ -40,17 +40,6 @@ fn run(server: &Server, arguments: &[&str], input: &[u8]) -> Option<String> {
     let errors = String::from_utf8_lossy(&stderr);
     assert!(status.success(), "{arguments:?}: {text}{errors}");
     Some(text)
-}
-
-/// A program that runs until the test ends.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 #[test]
@@ -146,24 +135,22 @@ fn an_exporter_finds_its_figures() {
     let address = TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())
         .expect("a free port");
-    let child = Command::new(program.path)
-        .arg(format!("--redis.addr=redis://{}", server.address()))
-        .arg(format!("--web.listen-address={address}"))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("it starts");
-    let _child = Running(child);
+    let (_running, _) = Running::start(
+        Command::new(program.path)
+            .arg(format!("--redis.addr=redis://{}", server.address()))
+            .arg(format!("--web.listen-address={address}")),
+        "Providing metrics",
+    );
     let mut page = String::new();
-    until("the exporter answers", || {
-        let Ok(mut stream) = TcpStream::connect(address) else {
-            return false;
-        };
-        let request = "GET /metrics HTTP/1.0\r\nhost: localhost\r\n\r\n";
-        stream.write_all(request.as_bytes()).expect("sent");
-        stream.read_to_string(&mut page).expect("a page");
-        true
-    });
+    for _ in 0..200_000 {
+        if let Ok(mut stream) = TcpStream::connect(address) {
+            let request = "GET /metrics HTTP/1.0\r\nhost: localhost\r\n\r\n";
+            stream.write_all(request.as_bytes()).expect("sent");
+            stream.read_to_string(&mut page).expect("a page");
+            break;
+        }
+        std::thread::yield_now();
+    }
     for line in [
         "redis_up 1",
         "redis_exporter_last_scrape_error{err=\"\"} 0",

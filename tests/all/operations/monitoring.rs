@@ -6,13 +6,14 @@ use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use ferrite_tests::{Server, debian_program};
 use serde_json::Value;
 
 use crate::support::guests::{ADD1, SLEEP};
-use crate::support::waiting::{until, wait_for_call};
+use crate::support::running::Running;
+use crate::support::waiting::wait_for_call;
 
 /// A module with two entries, so that there are figures of entries.
 const TWO_ENTRIES: &str = r#"(module
@@ -132,16 +133,8 @@ fn every_metric_that_is_named_is_served() {
 
 /// A Prometheus that scrapes one server; ends with its value.
 struct Prometheus {
-    child: Child,
+    _running: Running,
     address: SocketAddr,
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 fn prometheus(folder: &Path, target: SocketAddr) -> Option<Prometheus> {
@@ -161,16 +154,29 @@ fn prometheus(folder: &Path, target: SocketAddr) -> Option<Prometheus> {
     let address = TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())
         .expect("a free port");
-    let child = Command::new(&program.path)
-        .arg("--config.file=prometheus.yml")
-        .arg("--storage.tsdb.path=data")
-        .arg(format!("--web.listen-address={address}"))
-        .current_dir(folder)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("it starts");
-    Some(Prometheus { child, address })
+    let (running, _) = Running::start(
+        Command::new(&program.path)
+            .arg("--config.file=prometheus.yml")
+            .arg("--storage.tsdb.path=data")
+            .arg(format!("--web.listen-address={address}"))
+            .current_dir(folder),
+        "ready to receive web requests",
+    );
+    Some(Prometheus {
+        _running: running,
+        address,
+    })
+}
+
+/// Asks until `met` returns true; each time is a whole round trip.
+fn until(what: &str, mut met: impl FnMut() -> bool) {
+    for _ in 0..200_000 {
+        if met() {
+            return;
+        }
+        std::thread::yield_now();
+    }
+    panic!("it never happens that {what}");
 }
 
 /// Writes a text so that it can stand in a URL.

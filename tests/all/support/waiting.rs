@@ -1,17 +1,6 @@
-//! Waits for background work of the server, which is polled, and for other programs.
-
-use std::time::{Duration, Instant};
+//! Waits for background work of the server: polls it instead of sleeping.
 
 use ferrite_tests::Client;
-
-/// Asks until `met` returns true. Another program may take long to start on a busy machine.
-pub(crate) fn until(what: &str, mut met: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(120);
-    while !met() {
-        assert!(Instant::now() < end, "it never happens that {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
 
 /// Polls until the server's `INFO` has this line; each poll is a whole round trip.
 pub(crate) fn wait_until(client: &mut Client, line: &str) {
