@@ -57,9 +57,10 @@ pub(super) fn looks(code: &Code, at_entry: bool) -> Looks {
         let begin = if looked { Since::default() } else { begin };
         let end = Since {
             look: begin.look.saturating_add(units).max(region.returned()),
-            known: match region.nests {
-                true => region.after_look,
-                false => begin.known.saturating_add(units).max(region.after_look),
+            known: if region.nests {
+                0
+            } else {
+                begin.known.saturating_add(units).max(region.after_look)
             },
             entry: begin.entry.map(|entry| entry.saturating_add(units)),
         };

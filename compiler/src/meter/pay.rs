@@ -4,7 +4,7 @@ use wasm_encoder::{BlockType, InstructionSink};
 
 use super::Added;
 
-/// What the code does before an instruction.
+/// The payment and the look before an instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Charge {
     /// Offset of the instruction in the source.

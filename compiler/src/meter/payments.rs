@@ -16,8 +16,8 @@ const AHEAD: u64 = 32;
 /// Most units that are paid ahead.
 const AHEAD_MAX: u64 = 8 << 10;
 
-/// Loops, at most, that a way out of several is followed through. What a way out of more leads to is paid in each
-/// round of the outer ones.
+/// Loops, at most, that a way out of several is followed through. Code that a way out of more leads to is paid in
+/// each round of the outer ones.
 const LOOPS_LEFT_MAX: usize = 64;
 
 /// Returns the units that each region pays where it begins.
@@ -55,7 +55,7 @@ struct Payments<'a> {
     /// The most that the regions expect that a loop leads to. It is paid before the loop, and its head expects
     /// it every time.
     around: Vec<u64>,
-    /// What all ways through a block need at its end, if that was asked for before.
+    /// Units that all ways through a block need at its end, if that was asked for before.
     ends: Vec<Option<u64>>,
 }
 
@@ -117,7 +117,7 @@ impl Payments<'_> {
         }
     }
 
-    /// Returns what all ways through a block need at its end.
+    /// Returns the units that all ways through a block need at its end.
     fn common(&mut self, block: usize) -> u64 {
         let mut within = Vec::new();
         let mut at = block;

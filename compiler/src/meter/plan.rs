@@ -237,17 +237,6 @@ fn decide(functions: &[Steps<'_>], module: &Module, imported: u32) -> Vec<Vec<Ch
     let mut after = vec![0_u64; calls.to.len()];
     let mut charges = vec![Vec::new(); count];
     for node in nodes {
-        let Some(steps) = functions.get(node) else {
-            let functions = calls.to[node].iter().map(|&function| costs[function]);
-            costs[node] = functions.fold(Callee::default(), |all, one| Callee {
-                inside: all.inside.max(one.inside),
-                after: all.after.max(one.after),
-                ..all
-            });
-            let after = &mut after[components[node]];
-            *after = costs[node].after.max(*after);
-            continue;
-        };
         // Of functions of the host nothing is known: it charges for its own work, and looks at the fuel when that
         // is more than a slice.
         let cost = |last: Last| {
@@ -261,57 +250,66 @@ fn decide(functions: &[Steps<'_>], module: &Module, imported: u32) -> Vec<Vec<Ch
                 }
             })
         };
-        let loops = steps.list.iter().any(|step| step.last == Last::Loop);
-        if !loops && !looks[node] && !is_named(node) {
-            let paths = paths::measure(steps, cost);
-            if let Some(paid) = callers_pay(paths) {
-                costs[node] = Callee {
-                    paid,
-                    inside: paths.inside,
-                    after: paths.after,
-                    nests: false,
-                };
-                let after = &mut after[components[node]];
-                *after = costs[node].after.max(*after);
-                continue;
-            }
-        }
-        let code = Code::cut(steps, cost);
-        let (looks, callee) = decide_looks(&code, looks[node]);
-        costs[node] = callee;
-        let after = &mut after[components[node]];
-        *after = callee.after.max(*after);
-        charges[node] = code
-            .regions
-            .iter()
-            .zip(payments(&code))
-            .zip(looks)
-            .filter(|((_, units), looks)| *units > 0 || *looks)
-            .map(|((region, units), looks)| Charge {
-                at: region.at,
-                units,
-                looks,
+        let decided = if let Some(steps) = functions.get(node) {
+            let (decided, charged) = decide_one(steps, looks[node], is_named(node), cost);
+            charges[node] = charged;
+            decided
+        } else {
+            let functions = calls.to[node].iter().map(|&function| costs[function]);
+            functions.fold(Callee::default(), |all, one| Callee {
+                inside: all.inside.max(one.inside),
+                after: all.after.max(one.after),
+                ..all
             })
-            .collect();
+        };
+        costs[node] = decided;
+        let after = &mut after[components[node]];
+        *after = decided.after.max(*after);
     }
     charges
 }
 
-/// Decides in which regions a function looks at the fuel, where it begins if it `must`; returns its cost for its
-/// callers, too.
-fn decide_looks(code: &Code, must: bool) -> (Vec<bool>, Callee) {
-    let decided = looks::looks(code, must);
-    let decided = match decided.before {
-        before if before > BEFORE_LOOK_MAX => looks::looks(code, true),
-        _ => decided,
-    };
+/// Decides the charges of one function, and its cost for its callers. It looks at the fuel where it begins if it
+/// `must`; if it is named, its callers cannot pay for it.
+fn decide_one(
+    steps: &Steps<'_>,
+    must: bool,
+    is_named: bool,
+    cost: impl Fn(Last) -> Callee,
+) -> (Callee, Vec<Charge>) {
+    let loops = steps.list.iter().any(|step| step.last == Last::Loop);
+    if !loops && !must && !is_named {
+        let paths = paths::measure(steps, &cost);
+        if let Some(paid) = callers_pay(paths) {
+            let callee = Callee {
+                paid,
+                inside: paths.inside,
+                after: paths.after,
+                nests: false,
+            };
+            return (callee, Vec::new());
+        }
+    }
+    let code = Code::cut(steps, cost);
+    let mut looks = looks::looks(&code, must);
+    if looks.before > BEFORE_LOOK_MAX {
+        looks = looks::looks(&code, true);
+    }
     let callee = Callee {
         paid: 0,
-        inside: decided.before,
-        after: decided.after,
+        inside: looks.before,
+        after: looks.after,
         nests: false,
     };
-    (decided.at, callee)
+    let places = code.regions.iter().zip(payments(&code)).zip(looks.at);
+    let charges = places
+        .filter(|((_, units), looks)| *units > 0 || *looks)
+        .map(|((region, units), looks)| Charge {
+            at: region.at,
+            units,
+            looks,
+        });
+    (callee, charges.collect())
 }
 
 /// Returns the units that callers pay for a function without loops; `None` if it pays for itself.

@@ -94,14 +94,14 @@ pub(super) struct Loop {
     pub(super) backs: Vec<usize>,
 }
 
-/// Where all paths through a block lead.
+/// The place that all paths through a block lead to.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Block {
     /// Round or out of this loop.
     Loop(usize),
     /// To this region, which follows the block.
     End(usize),
-    /// Where those of this block lead that it is in.
+    /// The place of the block around it, which is this one.
     Within(usize),
     /// Out of the function.
     Out,

@@ -36,10 +36,10 @@ pub(super) struct Step {
     pub(super) next: usize,
 }
 
-/// What the last instruction of a step does.
+/// The effect of a step's last instruction on control flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Last {
-    /// Nothing to control flow.
+    /// None.
     Plain,
     Block,
     Loop,

@@ -290,8 +290,8 @@ fn a_look_at_the_fuel_that_is_missing_is_found() {
     );
 }
 
-/// Runs `run`, and returns the most units that it used beyond a slice when it called the host.
-fn late(body: &str) -> i64 {
+/// Runs `run` to its end.
+fn ran(body: &str) -> Metered {
     let (_, engine) = engines();
     let wasm = metered_bytes(&kernel(body));
     let mut metered = Metered::new(&engine, &wasm, 1 << 40).expect("the kernel is valid");
@@ -301,6 +301,12 @@ fn late(body: &str) -> i64 {
         .expect("it is exported");
     run.call(&mut metered.store, &[], &mut [])
         .expect("it returns");
+    metered
+}
+
+/// Runs `run`, and returns the most units that it used beyond a slice when it called the host.
+fn late(body: &str) -> i64 {
+    let mut metered = ran(body);
     let used = metered.used();
     assert!(used > 1 << 20, "{used} units");
     // What it used after the last time counts too.
@@ -405,7 +411,6 @@ fn code_in_empty_blocks_looks_at_the_fuel_now_and_then() {
 #[test]
 fn code_after_a_call_is_not_paid_before_it_if_it_is_long() {
     const DEPTH: u64 = 1000;
-    let (_, engine) = engines();
     for (what, after) in [
         ("in the same block", additions(1000)),
         (
@@ -424,15 +429,7 @@ fn code_after_a_call_is_not_paid_before_it_if_it_is_long() {
                 {after})
               (func (export "run") (call $f (i32.const {DEPTH})))"#
         );
-        let wasm = metered_bytes(&kernel(&body));
-        let mut metered = Metered::new(&engine, &wasm, 1 << 40).expect("the kernel is valid");
-        let run = metered
-            .instance
-            .get_func(&mut metered.store, "run")
-            .expect("it is exported");
-        run.call(&mut metered.store, &[], &mut [])
-            .expect("it returns");
-        let looks = metered.store.data().returning;
+        let looks = ran(&body).store.data().returning;
         assert!(looks >= DEPTH, "{what}: {looks}");
     }
 }
